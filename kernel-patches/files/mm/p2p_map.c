@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Peer mappings: the checks that every exporter and importer of device memory
+ * relies on. The contract is in Documentation/mm/p2p_map.rst.
+ */
+#include <linux/device.h>
+#include <linux/export.h>
+#include <linux/init.h>
+#include <linux/lockdep.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/p2p_map.h>
+
+/*
+ * Stands for "inside p2p_unmap()", which runs inside MMU notifier
+ * invalidations and whatever locks an exporter invalidates under. Telling
+ * lockdep so at boot makes it report an exporter that takes such a lock in
+ * its p2p_unmap() the first time that is called, not the first time it hangs.
+ */
+#ifdef CONFIG_LOCKDEP
+static struct lockdep_map p2p_unmap_lockdep =
+	STATIC_LOCKDEP_MAP_INIT("p2p_unmap", &p2p_unmap_lockdep);
+
+static int __init p2p_map_teach_lockdep(void)
+{
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	lock_map_acquire(&p2p_unmap_lockdep);
+	lock_map_release(&p2p_unmap_lockdep);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+	return 0;
+}
+core_initcall(p2p_map_teach_lockdep);
+#endif
+
+static bool runs_cover_request(const struct p2p_mapping *map,
+			       const struct p2p_request *req)
+{
+	unsigned long addr = req->start;
+	unsigned int i;
+
+	for (i = 0; i < map->nr_runs; i++) {
+		const struct p2p_run *run = &map->runs[i];
+
+		if (run->start != addr || !run->len ||
+		    !PAGE_ALIGNED(run->len) || run->len > req->end - addr)
+			return false;
+		addr += run->len;
+	}
+	return addr == req->end;
+}
+
+/**
+ * p2p_map_vma() - map device memory behind a vma for a peer device
+ * @vma: the vma, one that vma_is_p2p()
+ * @req: who wants which part of it; on failure it names who refused and why
+ *
+ * The mapping lasts until the next MMU notifier invalidation of any part of
+ * it: the caller watches the range with an &struct mmu_interval_notifier, has
+ * called mmu_interval_read_begin() before, and calls p2p_unmap() if
+ * mmu_interval_read_retry() says that the range was invalidated meanwhile.
+ *
+ * Context: mmap_lock held for read. May sleep, and take the exporter's locks.
+ *
+ * Return: the mapping, or ERR_PTR:
+ *
+ * * -EACCES - write access to a mapping that is read-only, or any access to
+ *   one that cannot be read
+ * * -EPERM - the exporter does not want to
+ * * -EREMOTEIO - there is no path between the two devices
+ * * -EAGAIN - not now: take mmu_interval_read_begin() and try again
+ * * -ENODEV - the exporting device is gone
+ * * -ENOMEM - out of memory, or of the exporter's address space
+ * * -EIO - the exporter broke the contract
+ */
+struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
+				struct p2p_request *req)
+{
+	struct p2p_mapping *map;
+
+	mmap_assert_locked(vma->vm_mm);
+	req->reason = NULL;
+
+	if (WARN_ON_ONCE(!vma_is_p2p(vma) || req->start >= req->end ||
+			 !PAGE_ALIGNED(req->start | req->end) ||
+			 req->start < vma->vm_start || req->end > vma->vm_end))
+		return ERR_PTR(-EINVAL);
+
+	if (!(vma->vm_flags & VM_READ))
+		return p2p_refuse(req, NULL, -EACCES, "the mapping cannot be read");
+	if (req->write && !(vma->vm_flags & VM_WRITE))
+		return p2p_refuse(req, NULL, -EACCES, "the mapping is read-only");
+
+	map = vma->vm_ops->p2p_map(vma, req);
+	if (IS_ERR(map))
+		return map;
+
+	map->node.start = req->start;
+	map->node.last = req->end - 1;
+	map->write = req->write;
+	/* A wrapper, as kernfs is one, has named whose mapping it is. */
+	if (!map->vm_ops)
+		map->vm_ops = vma->vm_ops;
+
+	if (WARN_ON_ONCE(!runs_cover_request(map, req))) {
+		p2p_unmap(map);
+		return p2p_refuse(req, NULL, -EIO,
+				  "the exporter's runs are not what was asked for");
+	}
+	return map;
+}
+EXPORT_SYMBOL_GPL(p2p_map_vma);
+
+/**
+ * p2p_unmap() - end a peer mapping
+ * @map: the mapping, freed by this
+ *
+ * When it returns the exporter may give the memory to somebody else: the
+ * caller has made sure that the importing device does not use it any more.
+ *
+ * Context: may sleep. Called inside MMU notifier invalidations, so inside any
+ * lock that the exporter invalidates under, and in memory reclaim: neither
+ * p2p_unmap() of an exporter nor its caller may wait for either.
+ */
+void p2p_unmap(struct p2p_mapping *map)
+{
+	lock_map_acquire(&p2p_unmap_lockdep);
+	map->vm_ops->p2p_unmap(map);
+	lock_map_release(&p2p_unmap_lockdep);
+}
+EXPORT_SYMBOL_GPL(p2p_unmap);
+
+/**
+ * p2p_mapping_lookup() - what an address is for the importer
+ * @map: the mapping
+ * @addr: a user virtual address
+ * @run: set to the part of its run from @addr on, if it is mapped
+ *
+ * Context: any; the caller holds off p2p_unmap().
+ *
+ * Return: whether @addr is part of @map.
+ */
+bool p2p_mapping_lookup(const struct p2p_mapping *map, unsigned long addr,
+			struct p2p_run *run)
+{
+	unsigned int low = 0, high = map->nr_runs;
+	unsigned long offset;
+
+	if (addr < p2p_mapping_start(map) || addr > map->node.last)
+		return false;
+
+	/* The last run that starts at or below addr. */
+	while (high - low > 1) {
+		unsigned int mid = low + (high - low) / 2;
+
+		if (map->runs[mid].start <= addr)
+			low = mid;
+		else
+			high = mid;
+	}
+
+	*run = map->runs[low];
+	offset = addr - run->start;
+	run->start += offset;
+	run->addr += offset;
+	run->len -= offset;
+	return true;
+}
+EXPORT_SYMBOL_GPL(p2p_mapping_lookup);
+
+/**
+ * p2p_refuse() - say no, and why
+ * @req: the request to refuse
+ * @exporter: the device that refuses, or NULL
+ * @err: the negative errno to return
+ * @reason: a string that outlives the call, for people to read
+ *
+ * Context: any.
+ *
+ * Return: ERR_PTR(@err).
+ */
+struct p2p_mapping *p2p_refuse(struct p2p_request *req,
+			       const struct device *exporter, int err,
+			       const char *reason)
+{
+	strscpy(req->exporter, exporter ? dev_name(exporter) : "the kernel");
+	req->reason = reason;
+	return ERR_PTR(err);
+}
+EXPORT_SYMBOL_GPL(p2p_refuse);

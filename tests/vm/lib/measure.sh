@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# ./run demo and ./run bench: what is measured in the guest, as tables.
+
+# measure_setup: what both need.
+measure_setup() {
+	need_packages "${packages_build[@]}" "${packages_vm[@]}" "${packages_test[@]}"
+	build_programs || {
+		tail -15 "$build/cmake.log" >&2
+		die "the test programs do not build; the whole log is $build/cmake.log"
+	}
+}
+
+# ratio A B: A/B with two digits, or - where one of them is missing.
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a > 0 && b > 0) printf "%.2f\n", a / b; else print "-" }'; }
+
+cmd_demo() {
+	local word tool rest unit bad='' rows=$build/vm/demo/out/rows
+
+	measure_setup
+	kernel_build base
+	note "booting; perftest runs four tests, in host memory and in GPU memory"
+	vm_start -t 900 "$bzimage" "$build/vm/demo" "$top/tests/vm/guest-demo"
+	vm_wait || bad=$vm_why
+	touch "$rows"
+
+	echo "With the export of PCI BARs switched off:"
+	echo "  \$ ib_write_bw --mmap=/sys/bus/pci/devices/.../resource2"
+	sed -n 's/^off ib_write_bw /  /p' "$rows"
+	grep -q '^off ' "$rows" || bad=${bad:-"the run with the feature off is missing"}
+	echo "Switched on:"
+	printf '  %-14s %10s %10s %7s %10s\n' test host device ratio bounce
+	while read -r word tool rest; do
+		[ "$word" = row ] || continue
+		# shellcheck disable=SC2086 # three numbers
+		set -- $rest
+		unit=MB/s
+		[ "$tool" != ib_write_lat ] || unit=usec
+		printf '  %-14s %10s %10s %7s %10s  %s\n' "$tool" "$1" "$2" \
+			"$(ratio "$2" "$1")" "$3" $unit
+	done <"$rows"
+	while read -r word tool rest; do
+		case $word in
+		failed) bad=${bad:-"$tool: $rest"} ;;
+		bytes)
+			# shellcheck disable=SC2086 # three numbers
+			demo_same_bytes $rest || bad=${bad:-"$tool: the bytes in the two GPUs' files differ"}
+			;;
+		esac
+	done <"$rows"
+	[ "$(grep -c '^bytes ' "$rows")" -eq 4 ] || bad=${bad:-"not every test ran"}
+	! word=$(vm_dmesg_complaints) || bad=${bad:-"the kernel complained: ${word%%$'\n'*}"}
+	[ -z "$bad" ] || die "demo: $bad (see $build/vm/demo)"
+	echo "All ran, and the bytes are right in the GPUs' files on the host."
+}
+
+# demo_same_bytes OFFSET0 OFFSET1 LENGTH: in GPU0 and GPU1, seen from the host.
+demo_same_bytes() {
+	cmp -s --bytes="$3" --ignore-initial="$1:$2" "$vm_gpus/gpu0" "$vm_gpus/gpu1"
+}
+
+# --- bench ---
+
+# What guest-bench prints, one line each: NAME VALUE UNIT. The same measurements
+# on our kernel and on the unpatched one; the latter has no device memory.
+bench_boot() {
+	local config=$1
+
+	kernel_build "$config"
+	note "measuring on the $config kernel"
+	vm_start -I -t 3600 "$bzimage" "$build/vm/bench-$config" \
+		"$top/tests/vm/guest-bench" "$config"
+	vm_wait || die "bench: $vm_why (see $vm_dir)"
+	sed "s/^/$config /" "$vm_dir/out/values" >>"$build/bench.values"
+}
+
+# value CONFIG NAME
+value() { awk -v c="$1" -v n="$2" '$1 == c && $2 == n { print $3 }' "$build/bench.values"; }
+
+# bench_row WHAT RELATION LIMIT A B: the ratio A/B and whether it keeps the limit.
+# The relation is awk's, or "-" for a number that is only reported.
+bench_row() {
+	local number verdict
+
+	number=$(awk -v a="$4" -v b="$5" 'BEGIN { if (a > 0 && b > 0) printf "%.3f", a / b }')
+	verdict=reported
+	if [ "$2" != - ]; then
+		verdict=$(awk -v x="${number:-none}" -v l="$3" -v r="$2" 'BEGIN {
+			if (x == "none") print "missing"
+			else print (r == ">=" ? x >= l : r == ">" ? x > l : x <= l) ? "ok" : "MISSED" }')
+	fi
+	printf '%-50s %9s  %-8s %s\n' "$1" "${number:--}" "${2#-} ${3#-}" "$verdict"
+	jq -n --arg what "$1" --arg a "$4" --arg b "$5" --arg number "$number" \
+		--arg must "${2#-} ${3#-}" --arg verdict "$verdict" \
+		'{what: $what, value: ($number | tonumber? // null), must: $must,
+		  verdict: $verdict, of: [($a | tonumber? // null), ($b | tonumber? // null)]}' \
+		>>"$build/bench.rows"
+	case $verdict in
+	missing | MISSED) bench_missed=1 ;;
+	esac
+}
+
+cmd_bench() {
+	local op bench_missed=''
+
+	measure_setup
+	rm -f "$build/bench.values" "$build/bench.rows"
+	bench_boot base
+	bench_boot pristine
+
+	printf '%-50s %9s  %-8s\n' "what" value "must be"
+	for op in write read send; do
+		bench_row "ib_${op}_bw 64 KiB, device MR over host MR" '>=' 0.95 \
+			"$(value base "$op-device")" "$(value base "$op-host")"
+	done
+	for op in write read send; do
+		bench_row "$op 64 KiB, device MR over bounce buffer" '>' 1.0 \
+			"$(value base "$op-over-bounce")" 1
+	done
+	bench_row "reg+dereg of a 256 MiB BAR over 4 KiB of it" '<=' 10 \
+		"$(value base reg-bar-256m)" "$(value base reg-bar-4k)"
+	bench_row "reg+dereg of 1 MiB host memory, over unpatched" '<=' 1.01 \
+		"$(value base reg-host-1m)" "$(value pristine reg-host-1m)"
+	bench_row "kernel memory of an MR over a 256 MiB BAR, bytes" - - \
+		"$(value base mr-memory-256m)" 1
+	jq -s . "$build/bench.rows" >"$build/bench.json"
+	echo "$build/bench.json"
+	[ -z "$bench_missed" ] || die "bench: not every number is as it must be"
+}

@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+# Boots a kernel over the host's own root file system (9p, read-only), with two
+# "GPUs": ivshmem devices whose BAR 2 is a file on the host, so that what the
+# guest wrote can be checked from outside.
+
+packages_vm=(qemu-system-x86 iproute2 rdma-core ibverbs-providers
+	ibverbs-utils perftest pciutils)
+
+gpu_sizes=(256 64)	# MiB, GPU0 and GPU1
+
+# What EPYC has and QEMU's TCG lacks: without this it warns about each.
+tcg_lacks="rdseed sha-ni fxsr-opt misalignsse 3dnowprefetch osvw topoext nrip-save xsavec"
+
+kernel_args="console=ttyS0 log_buf_len=8M panic=-1 oops=panic"
+# Debug kernels are slow under emulation; a CPU that stalls is not news there.
+kernel_args+=" rcupdate.rcu_cpu_stall_suppress=1 workqueue.watchdog_thresh=0"
+kernel_args+=" root=rootfs rootfstype=9p ro"
+kernel_args+=" rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=512000"
+
+# qemu_accel: $accel, the arguments for it, from vm_start's $icount. /dev/kvm alone proves nothing: there
+# are machines where it opens and never runs a guest.
+qemu_accel() {
+	if [ -n "$icount" ]; then
+		accel=(-accel "tcg,thread=single" -icount "shift=0,sleep=off")
+	elif grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
+		accel=(-accel kvm -cpu EPYC)
+		return
+	else
+		accel=(-accel "tcg,thread=multi")
+	fi
+	accel+=(-cpu "EPYC,-${tcg_lacks// /,-}")
+}
+
+# gpu_fill DIR SEED: files gpu0 and gpu1 with the pattern of fill-pattern.c.
+gpu_fill() {
+	local i
+
+	[ "$build/fill-pattern" -nt "$top/tests/vm/fill-pattern.c" ] ||
+		cc -O2 -Wall -o "$build/fill-pattern" "$top/tests/vm/fill-pattern.c"
+	for i in 0 1; do
+		"$build/fill-pattern" "$1/gpu$i" $((gpu_sizes[i] << 20)) "$2"
+	done
+}
+
+# gpu_devices DIR: $gpus, arguments for two GPUs below one PCIe switch.
+gpu_devices() {
+	local i
+
+	gpus=(-device "pcie-root-port,id=rp0,bus=pcie.0,chassis=1,slot=1"
+		-device "x3130-upstream,id=sw0,bus=rp0")
+	for i in 0 1; do
+		gpus+=(-device "xio3130-downstream,id=dp$i,bus=sw0,chassis=$((i + 2)),slot=$((i + 2))"
+			-object "memory-backend-file,id=gpu$i,size=${gpu_sizes[i]}M,mem-path=$1/gpu$i,share=on"
+			-device "ivshmem-plain,memdev=gpu$i,bus=dp$i")
+	done
+}
+
+# vm_start [OPTIONS] BZIMAGE DIR COMMAND...: boot and run COMMAND in the guest.
+#   -a ARGS     more for the kernel command line
+#   -d ARG      one more argument for QEMU (repeat it)
+#   -e VAR=VAL  in the environment of COMMAND (repeat it)
+#   -I          one CPU that counts instructions: a nanosecond each, so that
+#               times repeat, which wall time under emulation does not
+#   -i          console on the terminal, returns when the guest has ended
+#   -c CPUS, -m MEGABYTES, -t SECONDS
+# DIR is made anew and holds console.log, qemu.log and out/, which the guest sees
+# as $OUT. The process is $vm_pid, its GPUs' files lie in $vm_gpus.
+vm_start() {
+	local opt append='' args=() env=() interactive='' icount='' cpus=2 memory=3072 seconds=1800
+	local OPTIND=1 bzimage dir accel gpus console
+
+	while getopts a:d:e:Iic:m:t: opt; do
+		case $opt in
+		a) append+=" $OPTARG" ;;
+		d) args+=("$OPTARG") ;;
+		e) env+=("$OPTARG") ;;
+		I) icount=1 cpus=1 ;;
+		i) interactive=1 ;;
+		c) cpus=$OPTARG ;;
+		m) memory=$OPTARG ;;
+		t) seconds=$OPTARG ;;
+		*) die "vm_start: bad option" ;;
+		esac
+	done
+	shift $((OPTIND - 1))
+	bzimage=$1 dir=$2
+	shift 2
+
+	case $top$dir in
+	*[[:space:],]*) die "the path $top has a space or a comma, which neither" \
+		"QEMU nor a kernel command line can take: move the checkout" ;;
+	esac
+
+	rm -rf "$dir"
+	mkdir -p "$dir/out"
+	scratch gpus 400
+	vm_gpus=$scratch_dir
+	vm_seed=$(od -An -N6 -tu8 /dev/urandom | tr -d ' ')
+	vm_dir=$dir vm_seconds=$seconds
+	gpu_fill "$vm_gpus" "$vm_seed"
+	gpu_devices "$vm_gpus"
+	qemu_accel
+
+	{
+		echo "export TOP=$top GPU_SEED=$vm_seed"
+		[ ${#env[@]} -eq 0 ] || printf 'export %q\n' "${env[@]}"
+		[ -z "$interactive" ] || echo "interactive='$(stty size 2>/dev/null || echo 24 80)'"
+		printf 'command=('
+		printf '%q ' "$@"
+		echo ')'
+	} >"$dir/out/.guest"
+
+	console="-serial file:$dir/console.log"
+	[ -z "$interactive" ] || console='-serial mon:stdio'
+	# shellcheck disable=SC2206 # two words
+	args=(-machine q35 "${accel[@]}" -smp "$cpus" -m "$memory"
+		-nodefaults -no-user-config -display none -no-reboot $console
+		-kernel "$bzimage"
+		-fsdev "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
+		-device "virtio-9p-pci,fsdev=root,mount_tag=rootfs"
+		-fsdev "local,id=out,path=$dir/out,security_model=none,multidevs=remap"
+		-device "virtio-9p-pci,fsdev=out,mount_tag=out"
+		-netdev "user,id=net0,restrict=on,ipv6=off"
+		-device "virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:12:34:56"
+		"${gpus[@]}" "${args[@]}"
+		-append "$kernel_args init=$top/tests/vm/guest-init$append")
+	printf '%q ' qemu-system-x86_64 "${args[@]}" >"$dir/command"
+
+	if [ -n "$interactive" ]; then
+		qemu-system-x86_64 "${args[@]}"
+	else
+		spawn timeout -k 10 "$seconds" qemu-system-x86_64 "${args[@]}" \
+			>"$dir/qemu.log" 2>&1 </dev/null
+		vm_pid=$spawned
+	fi
+}
+
+# vm_wait: until the guest has ended. Fails, with the reason in $vm_why, unless it
+# ended by itself and its command's status, $vm_status, was 0.
+vm_wait() {
+	local rc=0
+
+	wait "$vm_pid" || rc=$?
+	vm_status=$(cat "$vm_dir/out/.status" 2>/dev/null) || vm_status=
+	vm_why=
+	if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
+		vm_why="stopped after $vm_seconds s"
+	elif [ "$rc" -ne 0 ]; then
+		vm_why="QEMU ended with status $rc: $(tail -1 "$vm_dir/qemu.log")"
+	elif [ -z "$vm_status" ]; then
+		vm_why="the guest crashed: $(tr -d '\r' <"$vm_dir/console.log" |
+			grep -m1 -E 'Kernel panic|BUG|Oops|KASAN' || tail -1 "$vm_dir/console.log")"
+	elif [ "$vm_status" -ne 0 ]; then
+		vm_why="the command in the guest ended with status $vm_status"
+	fi
+	[ -z "$vm_why" ]
+}
+
+# vm_dmesg_complaints: what the kernel of the last run should not have said.
+vm_dmesg_complaints() {
+	cat "$vm_dir/console.log" "$vm_dir/out/dmesg" 2>/dev/null | tr -d '\r' |
+		sed 's/^\[[^]]*\] //' |
+		grep -E "$dmesg_bad" | sort -u
+}
+dmesg_bad='BUG:|kernel BUG|WARNING:|KASAN|UBSAN|Oops|possible circular|inconsistent lock'
+dmesg_bad+='|possible recursive locking|sleeping function|suspicious RCU|held lock freed'
+dmesg_bad+='|ODEBUG|DMA-API:|INFO: task .* blocked|detected stall|soft lockup|hard LOCKUP'
+dmesg_bad+='|kmemleak: [0-9]+ new|Kernel panic|general protection|list_(add|del) corruption'
+dmesg_bad+='|refcount_t:|Bad page|page allocation failure'

@@ -1,0 +1,360 @@
+# shellcheck shell=bash
+# ./run test: the groups of tests, in the order in which they run.
+
+test_groups=(shellcheck series checkpatch kernel-base verbs-base apps
+	kernel-debug verbs-debug kunit sparse steps)
+
+packages_test=(shellcheck sparse cmake pkg-config libibverbs-dev librdmacm-dev
+	ucx-utils openmpi-bin jq)
+
+cmd_test() {
+	local name=${1:-} group only=''
+
+	[ $# -le 1 ] || die "test takes one name, not $#"
+	case $name in
+	*/*) only=${name#*/} ;;
+	esac
+	[[ -z $name || " ${test_groups[*]} " == *" ${name%%/*} "* ]] ||
+		die "no tests '${name%%/*}'; there are: ${test_groups[*]}"
+
+	need_packages "${packages_build[@]}" "${packages_vm[@]}" "${packages_test[@]}"
+	for group in "${test_groups[@]}"; do
+		[[ -z $name || $group == "${name%%/*}" ]] || continue
+		note "$group"
+		"test_${group//-/_}" "$only"
+	done
+	report_end
+}
+
+# want NAME ONLY: is the case or program NAME meant by the user's GROUP/ONLY?
+want() { [[ -z $2 || $2 == "$1" || $2 == "$1".* ]]; }
+
+# check NAME LOG COMMAND...: one case; its last output is the reason.
+check() {
+	local name=$1 log=$2
+
+	shift 2
+	if "$@" >"$log" 2>&1; then
+		case_pass "$name"
+	else
+		case_fail "$name" "$(grep -v '^$' "$log" | head -1) (all of it: $log)"
+	fi
+}
+
+# --- what can be said without a VM ---
+
+test_shellcheck() {
+	local file first
+
+	while IFS= read -r file; do
+		# The libraries are checked as what they are, parts of ./run.
+		IFS= read -r first <"$file" || continue
+		case $first in
+		'#!'*sh) ;;
+		*) continue ;;
+		esac
+		want "${file#./}" "$1" || continue
+		check "shellcheck/${file#./}" "$build/shellcheck.log" \
+			shellcheck -f gcc -x -a -P SCRIPTDIR "$file"
+	done < <(cd "$top" && find . \( -name .git -o -path ./build \
+			-o -path ./kernel-patches/files \) -prune -o -type f -print | sort)
+}
+
+test_series() {
+	check series/applies "$build/series.log" spawn_wait "$top/run" series
+}
+
+test_checkpatch() {
+	local mail name
+
+	if ! spawn_wait "$top/run" series >"$build/series.log" 2>&1 || ! kernel_find_pristine; then
+		case_fail checkpatch "there is no series: $(tail -1 "$build/series.log")"
+		return
+	fi
+	mkdir -p "$build/checkpatch"
+	for mail in "$build"/series/*.patch; do
+		[ -e "$mail" ] || continue
+		name=$(basename "$mail" .patch)
+		want "$name" "$1" || continue
+		check "checkpatch/$name" "$build/checkpatch/$name" checkpatch "$mail"
+	done
+}
+
+# On its stderr it complains about optional Python modules.
+checkpatch() {
+	perl "$pristine_src/scripts/checkpatch.pl" --root="$pristine_src" \
+		--strict --terse --no-summary --show-types "$1" 2>/dev/null
+}
+
+# --- kernels ---
+
+declare -A kernel_images
+
+# kernel_get CONFIG: $bzimage; a build that failed once is not tried again.
+# ./run does it, so that its failure is not ours.
+kernel_get() {
+	if [ -z "${kernel_images[$1]+tried}" ]; then
+		kernel_images[$1]=
+		if spawn_wait "$top/run" kernel "$1" >"$build/kernel-$1.path"; then
+			kernel_images[$1]=$(tail -1 "$build/kernel-$1.path")
+		fi
+	fi
+	bzimage=${kernel_images[$1]}
+	[ -n "$bzimage" ]
+}
+
+test_kernel() {
+	if kernel_get "$1"; then
+		case_pass "kernel-$1/builds"
+	else
+		case_fail "kernel-$1/builds" "see above, and $build/kernel-$1.log"
+	fi
+}
+test_kernel_base() { test_kernel base; }
+test_kernel_debug() { test_kernel debug; }
+
+# existing_objects FILE.c...: the objects of those that exist.
+existing_objects() { { find "$@" 2>/dev/null || true; } | sed 's/c$/o/'; }
+
+# sparse_warnings CONFIG FILE...: without line numbers, which the series moves.
+sparse_warnings() {
+	local src out targets
+
+	kernel_prepare "$1"
+	shift
+	targets=$(cd "$src" && existing_objects "$@")
+	# shellcheck disable=SC2086 # a list of paths
+	make -C "$src" O="$out" C=2 $targets 2>&1 |
+		sed -nE 's,^(.*\.[ch]):[0-9]+:[0-9]+: (warning|error),\1: \2,p' |
+		sed "s,$src/,," | LC_ALL=C sort -u
+}
+
+# Sparse, on the files that the series touches, before and after.
+test_sparse() {
+	local files new
+
+	if ! kernel_get base || ! kernel_find_pristine; then
+		case_fail sparse/clean "there is no kernel to look at"
+		return
+	fi
+	mapfile -t files < <(sed -n 's,^+++ b/\(.*\.c\)$,\1,p' "$build"/series/*.patch | sort -u)
+	kernel_lock
+	sparse_warnings base "${files[@]}" >"$build/sparse-base.log"
+	sparse_warnings pristine "${files[@]}" >"$build/sparse-pristine.log"
+	kernel_unlock
+	new=$(LC_ALL=C comm -23 "$build/sparse-base.log" "$build/sparse-pristine.log")
+	if [ -z "$new" ]; then
+		case_pass sparse/clean
+	else
+		case_fail sparse/clean "$(echo "$new" | wc -l) new: $(echo "$new" | head -1)"
+	fi
+}
+
+# Every step of the series builds: the sources that the series touches, as they
+# are after each step. (All of the kernel, twenty times over, would take hours;
+# it is built after the last step.)
+test_steps() {
+	local git=$build/steps-git src out log commit step n=0 kind path files objects
+	local stamp
+
+	stamp=$cache/steps-$(kernel_key base)
+	if [ -e "$stamp" ] && [ -z "$1" ]; then
+		case_pass "steps (built before)"
+		return
+	fi
+	kernel_lock
+	kernel_unpack
+	"$top/kernel-patches/make-series" -t "$git" "$build/series" "$pristine_src"
+	mapfile -t files < <(git -C "$git" diff --no-renames --name-only pristine HEAD -- '*.c')
+	src=$cache/src-$kernel_version-steps out=$cache/out-$kernel_version-steps
+	rm -rf "$src" "$out"
+	cp -al "$pristine_src" "$src"
+	mkdir -p "$build/steps" "$out"
+
+	for commit in $(git -C "$git" rev-list --reverse pristine..HEAD); do
+		n=$((n + 1))
+		step=$(cd "$build/series" && echo "$(printf '%04d' $n)"-*.patch)
+		step=${step%.patch}
+		git -C "$git" checkout -q "$commit"
+		while read -r kind path; do
+			if [ "$kind" = D ]; then
+				rm -f "$src/$path"
+			else
+				kernel_put "$git/$path" "$src/$path"
+			fi
+		done < <(git -C "$git" diff --no-renames --name-status "$commit^" "$commit")
+		kernel_configure "$src" "$out" steps
+		mapfile -t objects < <(cd "$src" && existing_objects "${files[@]}")
+		log=$build/steps/$step.log
+		if spawn_wait nice make -C "$src" "O=$out" -j"$(nproc)" "${objects[@]}" \
+				>"$log" 2>&1; then
+			case_pass "steps/$step"
+		else
+			case_fail "steps/$step" "$(grep -m1 -E 'error|Error' "$log") (see $log)"
+			stamp=/dev/null
+		fi
+	done
+	rm -rf "$src" "$out"
+	rm -f "$cache"/steps-*
+	touch "$stamp"
+	kernel_unlock
+}
+
+# --- suites in the guest ---
+
+# guest_suite GROUP CONFIG PROGRAM...: boots once and runs the programs.
+guest_suite() {
+	local group=$1 config=$2 debug='' limit=300 line current=''
+
+	shift 2
+	[ $# -gt 0 ] || {
+		case_fail "$group" "there is no program to run"
+		return
+	}
+	kernel_get "$config" || {
+		case_fail "$group" "there is no $config kernel to run on"
+		return
+	}
+	[ "$config" != debug ] || debug=1 limit=900
+	vm_start -t $((300 + limit * $#)) -e "TEST_DEBUG=$debug" -e "TEST_TIMEOUT=$limit" \
+		"$bzimage" "$build/vm/$group" "$top/tests/vm/guest-tests" "$@"
+	answered=0
+	guest_answer 0
+	: >"$vm_dir/out/results"
+	while IFS= read -r line; do
+		case $line in
+		'ready '*)
+			current=${line#* }
+			gpu_fill "$vm_gpus" "$vm_seed"
+			guest_answer 1
+			;;
+		'check '*)
+			gpu_check "$group/$current"
+			current=
+			guest_answer 1
+			;;
+		*) case_line "$group" "$line" ;;
+		esac
+	done < <(tail -n +1 -f -s 0.2 --pid="$vm_pid" "$vm_dir/out/results")
+	vm_wait || case_fail "$group${current:+/$current}" "$vm_why (see $vm_dir)"
+	dmesg_case "$group"
+}
+
+# guest_answer N: tell the guest that N more of its questions are answered. With a
+# rename, as the guest may be reading it.
+guest_answer() {
+	answered=$((answered + $1))
+	echo "$answered" >"$vm_dir/out/.answered.new"
+	mv "$vm_dir/out/.answered.new" "$vm_dir/out/.answered"
+}
+
+# gpu_check NAME: lines "case offset length sha256" in the guest's expect-gpuN are
+# what that GPU's memory should hold, seen from outside the guest.
+gpu_check() {
+	local i name offset length sum got expect
+
+	for i in 0 1; do
+		expect=$vm_dir/out/expect-gpu$i
+		[ -e "$expect" ] || continue
+		while read -r name offset length sum; do
+			got=$(dd if="$vm_gpus/gpu$i" bs=1M status=none \
+				iflag=skip_bytes,count_bytes skip="$offset" \
+				count="$length" | sha256sum)
+			if [ "${got%% *}" = "$sum" ]; then
+				case_pass "$1.$name (bytes on the host)"
+			else
+				case_fail "$1.$name (bytes on the host)" \
+					"GPU$i differs in $offset+$length"
+			fi
+		done <"$expect"
+		rm -f "$expect"
+	done
+}
+
+dmesg_case() {
+	local bad
+
+	bad=$(vm_dmesg_complaints) || true
+	if [ -z "$bad" ]; then
+		case_pass "$1/dmesg"
+	else
+		case_fail "$1/dmesg" "$(echo "$bad" | head -1) (see $vm_dir/console.log)"
+	fi
+}
+
+# build_programs: the C programs that the guest runs; the log is cmake.log.
+build_programs() {
+	{
+		cmake -S "$top" -B "$build/cmake" -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
+			cmake --build "$build/cmake" -j "$(nproc)"
+	} >"$build/cmake.log" 2>&1
+}
+
+# verbs_suite GROUP CONFIG ONLY
+verbs_suite() {
+	local program programs=()
+
+	if ! build_programs; then
+		case_fail "$1" "the test programs do not build: $(grep -m1 -iE 'error' \
+			"$build/cmake.log" || tail -1 "$build/cmake.log") (see $build/cmake.log)"
+		return
+	fi
+	for program in "$build"/cmake/tests/verbs/test-*; do
+		[ -x "$program" ] || continue
+		! want "$(basename "${program#*test-}")" "$3" || programs+=("$program")
+	done
+	guest_suite "$1" "$2" "${programs[@]}"
+}
+test_verbs_base() { verbs_suite verbs-base base "$1"; }
+test_verbs_debug() { verbs_suite verbs-debug debug "$1"; }
+
+test_apps() {
+	local program programs=()
+
+	for program in "$top"/tests/apps/*.sh; do
+		[ -x "$program" ] || continue
+		! want "$(basename "$program" .sh)" "$1" || programs+=("$program")
+	done
+	guest_suite apps base "${programs[@]}"
+}
+
+# KUnit runs while the kernel boots.
+test_kunit() {
+	kernel_get debug || {
+		case_fail kunit "there is no debug kernel to run on"
+		return
+	}
+	vm_start -a "kunit.enable=1" -t 900 "$bzimage" "$build/vm/kunit" /bin/true
+	vm_wait || case_fail kunit "$vm_why (see $vm_dir)"
+	touch "$vm_dir/out/dmesg"
+	kunit_cases < <(sed 's/^\[[^]]*\] //' "$vm_dir/out/dmesg")
+	dmesg_case kunit
+}
+
+# kunit_cases: reads KTAP. A suite begins with a line "# Subtest:", its cases are
+# the "ok" and "not ok" lines indented by four.
+kunit_cases() {
+	local line suite='' why='' name
+
+	while IFS= read -r line; do
+		case $line in
+		'    # Subtest: '*) suite=${line#*: } ;;
+		*'EXPECTATION FAILED'* | *'ASSERTION FAILED'*)
+			why=${line#*# }
+			;;
+		'    ok '* | '    not ok '*)
+			name=${line#*ok }
+			name=${name#* }
+			if [[ $line == '    not ok '* ]]; then
+				case_fail "kunit/$suite.$name" "${why:-see $vm_dir/out/dmesg}"
+			elif [[ $name == *' # SKIP'* ]]; then
+				case_skip "kunit/$suite.${name%% #*}" "${name#*# SKIP }"
+			else
+				case_pass "kunit/$suite.$name"
+			fi
+			why=
+			;;
+		esac
+	done
+	[ -n "$suite" ] || case_fail kunit "the kernel has no KUnit test built in"
+}
