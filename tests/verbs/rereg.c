@@ -46,26 +46,41 @@ static void run_access(const void *arg)
 	exercise(mem.mr, (uintptr_t)mem.addr, LEN, mem.addr, "for writing again");
 }
 
-/* Rights that the registration did not ask the exporter for. */
+struct more {
+	const char *name;
+	int where, prot;
+};
+
+/*
+ * What was registered for reading cannot be written by a change of access
+ * alone, whatever memory it is; with a new translation it can, if the mapping
+ * can.
+ */
 static void run_more_access(const void *arg)
 {
-	int prot = *(const int *)arg;
-	uint8_t *p = gpu_map_at(GPU0, NULL, REREG_AT, LEN, prot);
+	const struct more *m = arg;
+	uint8_t *p = m->where == HOST ? host_map(LEN) :
+		     gpu_map_at(GPU0, NULL, REREG_AT, LEN, m->prot);
 	struct ibv_mr *mr = reg(p, LEN, IBV_ACCESS_REMOTE_READ);
-	int err = uverbs_rereg_mr(mr, ACCESS, dev.pd, NULL, 0, ACCESS_ALL);
+	int flags, err;
 
-	if (prot & PROT_WRITE) {
-		if (err)
-			fail("for writing, too: %s", strerrorname_np(err));
-		exercise(mr, (uintptr_t)p, LEN, p, "for writing, too");
-		return;
+	for (flags = ACCESS; flags <= (ACCESS | TRANS); flags += TRANS) {
+		err = uverbs_rereg_mr(mr, flags, dev.pd, p, LEN, ACCESS_ALL);
+		if (flags & TRANS && m->prot & PROT_WRITE) {
+			if (err)
+				fail("writable, with its translation: %s",
+				     strerrorname_np(err));
+			exercise(mr, (uintptr_t)p, LEN, p, "writable now");
+			return;
+		}
+		if (err != EACCES)
+			fail("writable, flags 0x%x: %s, expected EACCES", flags,
+			     err ? strerrorname_np(err) : "success");
+		want_access(mr, p, IBV_WR_RDMA_WRITE, IBV_WC_REM_ACCESS_ERR,
+			    "after the refusal");
+		want_access(mr, p, IBV_WR_RDMA_READ, IBV_WC_SUCCESS,
+			    "after the refusal");
 	}
-	if (err != EACCES)
-		fail("write access to a read-only mapping: %s, expected EACCES",
-		     err ? strerrorname_np(err) : "success");
-	want_access(mr, p, IBV_WR_RDMA_WRITE, IBV_WC_REM_ACCESS_ERR,
-		    "after the refusal");
-	want_access(mr, p, IBV_WR_RDMA_READ, IBV_WC_SUCCESS, "after the refusal");
 }
 
 struct step {
@@ -148,7 +163,12 @@ int main(int argc, char **argv)
 		{ GPU0, 0, LEN }, { GPU0, LEN, LEN }, { GPU1, 0, LEN },
 		{ GPU0, 0, MIB(2) },
 	};
-	const int rw = PROT_READ | PROT_WRITE, ro = PROT_READ;
+	static const struct more mores[] = {
+		{ "host", HOST, PROT_READ | PROT_WRITE },
+		{ "device", GPU0, PROT_READ | PROT_WRITE },
+		{ "read-only-device", GPU0, PROT_READ },
+	};
+	size_t i;
 	int where;
 
 	test_init(argc, argv);
@@ -159,8 +179,9 @@ int main(int argc, char **argv)
 		run_case(run_pd, &where, "pd/%s", name);
 		run_case(run_refused, &where, "refused/%s", name);
 	}
-	run_case(run_more_access, &rw, "access/more");
-	run_case(run_more_access, &ro, "access/more-than-allowed");
+	for (i = 0; i < ARRAY_SIZE(mores); i++)
+		run_case(run_more_access, &mores[i], "more-access/%s",
+			 mores[i].name);
 	run_case(run_translation, moves, "translation/host-device");
 	run_case(run_translation, within, "translation/device-device");
 	return test_done();

@@ -79,12 +79,16 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 
 	mmap_assert_locked(vma->vm_mm);
 	req->reason = NULL;
+	strscpy(req->exporter, "the kernel");
 
 	if (WARN_ON_ONCE(!vma_is_p2p(vma) || req->start >= req->end ||
 			 !PAGE_ALIGNED(req->start | req->end) ||
 			 req->start < vma->vm_start || req->end > vma->vm_end))
 		return ERR_PTR(-EINVAL);
 
+	if (vma->vm_file)
+		snprintf(req->exporter, sizeof(req->exporter), "%pD2",
+			 vma->vm_file);
 	if (!(vma->vm_flags & VM_READ))
 		return p2p_refuse(req, NULL, -EACCES, "the mapping cannot be read");
 	if (req->write && !(vma->vm_flags & VM_WRITE))
@@ -170,7 +174,7 @@ EXPORT_SYMBOL_GPL(p2p_mapping_lookup);
 /**
  * p2p_refuse() - say no, and why
  * @req: the request to refuse
- * @exporter: the device that refuses, or NULL
+ * @exporter: the device that refuses; NULL names the mapped file instead
  * @err: the negative errno to return
  * @reason: a string that outlives the call, for people to read
  *
@@ -182,8 +186,13 @@ struct p2p_mapping *p2p_refuse(struct p2p_request *req,
 			       const struct device *exporter, int err,
 			       const char *reason)
 {
-	strscpy(req->exporter, exporter ? dev_name(exporter) : "the kernel");
+	if (exporter)
+		strscpy(req->exporter, dev_name(exporter));
 	req->reason = reason;
 	return ERR_PTR(err);
 }
 EXPORT_SYMBOL_GPL(p2p_refuse);
+
+#if IS_ENABLED(CONFIG_P2P_MAP_KUNIT_TEST)
+#include "p2p_map_test.c"
+#endif

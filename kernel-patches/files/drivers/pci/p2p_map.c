@@ -3,7 +3,9 @@
  * Peer mappings of PCI BARs, for exporters whose vma is a plain window on one.
  * The contract is in Documentation/mm/p2p_map.rst.
  */
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
+#include <linux/iommu-dma.h>
 #include <linux/iommu.h>
 #include <linux/overflow.h>
 #include <linux/p2p_map.h>
@@ -59,12 +61,33 @@ static int map_for_cpu(struct pci_bar_mapping *bar, phys_addr_t phys,
 	return 0;
 }
 
+/* Can the importer produce these addresses itself, with nothing to translate? */
+static bool reaches(const struct pci_bar_mapping *bar, u64 addr)
+{
+	u64 mask = min_not_zero(dma_get_mask(bar->importer),
+				bar->importer->bus_dma_limit);
+
+	return mask_covers(mask, addr, bar->run.len);
+}
+
+/*
+ * Several MRs may map one BAR at the same time. What tells the DMA debugging
+ * code that this is no bug is that nobody syncs: there is nothing to.
+ */
+#define BAR_DMA_ATTRS	DMA_ATTR_SKIP_CPU_SYNC
+
 static int map_through_host(struct pci_bar_mapping *bar, phys_addr_t phys)
 {
-	dma_addr_t dma = dma_map_resource(bar->importer, phys, bar->run.len,
-					  bar->dir, 0);
+	struct device *dev = bar->importer;
+	dma_addr_t dma;
 
-	if (dma_mapping_error(bar->importer, dma))
+	/* dma_map_resource() would take the request for a bug of its caller. */
+	if (!use_dma_iommu(dev) && !get_dma_ops(dev) && !reaches(bar, phys))
+		return -EREMOTEIO;
+
+	dma = dma_map_resource(dev, phys, bar->run.len, bar->dir,
+			       BAR_DMA_ATTRS);
+	if (dma_mapping_error(dev, dma))
 		return -EREMOTEIO;
 	bar->run.addr = dma;
 	return 0;
@@ -72,10 +95,7 @@ static int map_through_host(struct pci_bar_mapping *bar, phys_addr_t phys)
 
 static int map_bus_address(struct pci_bar_mapping *bar, pci_bus_addr_t addr)
 {
-	u64 mask = min_not_zero(dma_get_mask(bar->importer),
-				bar->importer->bus_dma_limit);
-
-	if (!mask_covers(mask, addr, bar->run.len))
+	if (!reaches(bar, addr))
 		return -EREMOTEIO;
 	bar->run.addr = addr;
 	return 0;
@@ -90,7 +110,7 @@ static void unmap_through_host(struct pci_bar_mapping *bar)
 	struct iommu_domain *domain = iommu_get_domain_for_dev(bar->importer);
 
 	dma_unmap_resource(bar->importer, bar->run.addr, bar->run.len, bar->dir,
-			   0);
+			   BAR_DMA_ATTRS);
 	if (domain && domain->type == IOMMU_DOMAIN_DMA_FQ)
 		iommu_flush_iotlb_all(domain);
 }
@@ -200,3 +220,7 @@ void pci_p2p_unmap_bar(struct p2p_mapping *mapping)
 	kfree(map);
 }
 EXPORT_SYMBOL_GPL(pci_p2p_unmap_bar);
+
+#if IS_ENABLED(CONFIG_P2P_MAP_KUNIT_TEST)
+#include "p2p_map_test.c"
+#endif

@@ -57,10 +57,8 @@ struct p2p_mapping {
  * @start: first user virtual address, page aligned
  * @end: the one after the last, page aligned; within the same vma
  * @write: the importer wants to write
- * @exporter: for an error message: name of the device that refused
- * @reason: for an error message: why it did
- *
- * The last two are set by p2p_refuse().
+ * @exporter: for an error message: the device or file that refused
+ * @reason: for an error message: why it did; set by p2p_refuse()
  */
 struct p2p_request {
 	struct device *importer;

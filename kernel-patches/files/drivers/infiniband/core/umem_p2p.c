@@ -59,9 +59,8 @@ int ib_umem_contents(unsigned long start, unsigned long end)
  * @length: bytes
  * @access_flags: of the MR; IB_ACCESS_ON_DEMAND is added if it takes that
  *
- * Memory of the host alone is left to the driver, as are arguments that it will
- * refuse in any case. The checks are for a good error message; what decides is
- * the mapping of the range that follows.
+ * Memory of the host alone is left to the driver. The checks are for a good
+ * error message; what decides is the mapping of the range that follows.
  *
  * Return: 0, or the errno to fail the registration with.
  */
@@ -71,10 +70,12 @@ int ib_umem_p2p_access(struct ib_device *dev, u64 start, u64 length,
 	unsigned long end;
 	int contents;
 
-	if (!IS_ENABLED(CONFIG_P2P_MAP) ||
-	    *access_flags & IB_ACCESS_ON_DEMAND ||
-	    check_add_overflow((unsigned long)start,
+	if (!IS_ENABLED(CONFIG_P2P_MAP))
+		return 0;
+	if (check_add_overflow((unsigned long)start,
 			       max_t(unsigned long, length, 1), &end))
+		return -EINVAL;
+	if (*access_flags & IB_ACCESS_ON_DEMAND)
 		return 0;
 
 	contents = ib_umem_contents(start, end);
