@@ -38,6 +38,8 @@ static struct area area_open(int slot, int access)
 
 	a.addr = gpu_map(GPU0, a.at, SLOT);
 	a.view = gpu_map(GPU0, a.at, SLOT);
+	/* Not the marks of an earlier run. */
+	pattern_fill(a.view, SLOT, seed_of(case_name()), 0);
 	a.mr = reg(a.addr, SLOT, access);
 	return a;
 }

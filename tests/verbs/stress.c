@@ -32,6 +32,7 @@ struct worker {
 };
 
 struct stress {
+	uint64_t at;		/* in the BAR */
 	uint8_t *addr;		/* registered */
 	uint8_t *view;
 	struct ibv_mr *mr;
@@ -174,7 +175,7 @@ static void meddle_remap(struct stress *s, uint64_t random)
 {
 	size_t len, at = pick(random, &len);
 
-	gpu_map_at(GPU0, s->addr + at, STRESS_AT + at, len, RW);
+	gpu_map_at(GPU0, s->addr + at, s->at + at, len, RW);
 }
 
 static void meddle_protect(struct stress *s, uint64_t random)
@@ -231,8 +232,9 @@ static void run_stress(const void *arg)
 	unsigned int refused = 0;
 	int i;
 
-	s->addr = gpu_map(GPU0, STRESS_AT, total);
-	s->view = gpu_map(GPU0, STRESS_AT, total);
+	s->at = STRESS_AT + (kind - kinds) * total;
+	s->addr = gpu_map(GPU0, s->at, total);
+	s->view = gpu_map(GPU0, s->at, total);
 	s->mr = reg(s->addr, total, ACCESS_ALL);
 	s->meddle = kind->meddle;
 	s->may_refuse = kind->may_refuse;
@@ -249,7 +251,7 @@ static void run_stress(const void *arg)
 	     refused);
 	if (!s->meddled)
 		fail("the mapping never changed");
-	expect(GPU0, case_name(), STRESS_AT, s->view, total);
+	expect(GPU0, case_name(), s->at, s->view, total);
 }
 
 int main(int argc, char **argv)

@@ -323,7 +323,7 @@ static void test_map_vma_of_wrapper(struct kunit *test)
 
 	map = fake_map(exporter, &req);
 	KUNIT_ASSERT_PTR_EQ(test, map, &exporter->map);
-	KUNIT_EXPECT_PTR_EQ(test, map->vm_ops, &fake_vm_ops);
+	KUNIT_ASSERT_PTR_EQ(test, map->vm_ops, &fake_vm_ops);
 	p2p_unmap(map);
 	KUNIT_EXPECT_EQ(test, exporter->unmaps, 1);
 }

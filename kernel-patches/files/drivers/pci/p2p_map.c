@@ -7,11 +7,23 @@
 #include <linux/dma-mapping.h>
 #include <linux/iommu-dma.h>
 #include <linux/iommu.h>
+#include <linux/moduleparam.h>
 #include <linux/overflow.h>
 #include <linux/p2p_map.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
+
+/* Parameters are "pci.*", as they are about the bus. */
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "pci."
+
+/* For exporters of BARs that a process has mapped. */
+bool pci_p2p_user_bars = true;
+EXPORT_SYMBOL_GPL(pci_p2p_user_bars);
+module_param_named(p2p_user_bars, pci_p2p_user_bars, bool, 0644);
+MODULE_PARM_DESC(p2p_user_bars,
+		 "Let other devices access BARs that a process has mapped (sysfs, procfs, vfio)");
 
 /*
  * A part of a BAR, mapped for one importer. It holds no reference: the importer
@@ -147,7 +159,8 @@ struct p2p_mapping *pci_p2p_map_bar(struct pci_dev *pdev, int bar,
 	struct pci_bar_mapping *map;
 	int ret;
 
-	if (!(pci_resource_flags(pdev, bar) & IORESOURCE_MEM))
+	if ((pci_resource_flags(pdev, bar) &
+	     (IORESOURCE_MEM | IORESOURCE_UNSET)) != IORESOURCE_MEM)
 		return p2p_refuse(req, &pdev->dev, -EPERM, "not a memory BAR");
 	if (!memory_enabled(pdev))
 		return p2p_refuse(req, &pdev->dev, -EPERM,

@@ -118,8 +118,7 @@ static struct pci_bus *fake_root(struct kunit *test, unsigned short device)
 	host->bridge.bus = bus;
 	bus->bridge = &host->bridge.dev;
 
-	host->memory = (struct resource)
-		DEFINE_RES_MEM(WINDOW_START, WINDOW_SIZE);
+	host->memory = DEFINE_RES_MEM(WINDOW_START, WINDOW_SIZE);
 	host->window.res = &host->memory;
 	host->window.offset = WINDOW_START - WINDOW_OFFSET;
 	INIT_LIST_HEAD(&host->bridge.windows);
@@ -432,12 +431,11 @@ static struct fake_dev *fake_exporter(struct kunit *test, struct pci_bus *bus,
 {
 	struct fake_dev *dev = fake_dev(test, bus, devfn);
 
-	dev->pdev.resource[BAR_IO] = (struct resource)
-		DEFINE_RES_IO(0x1000, SZ_64K);
-	dev->pdev.resource[BAR_MEM] = (struct resource)
+	dev->pdev.resource[BAR_IO] = DEFINE_RES_IO(0x1000, SZ_64K);
+	dev->pdev.resource[BAR_MEM] =
 		DEFINE_RES_MEM(BAR_START, BAR_SIZE);
 	/* Shares its page with another one. */
-	dev->pdev.resource[BAR_SMALL] = (struct resource)
+	dev->pdev.resource[BAR_SMALL] =
 		DEFINE_RES_MEM(WINDOW_START + 0x800, PAGE_SIZE);
 	return dev;
 }

@@ -68,6 +68,16 @@ int rxe_odp_mr_init_user(struct rxe_dev *rxe, u64 start, u64 length,
 	return 0;
 }
 
+/*
+ * mutex_lock() offers the CPU to others, also when the mutex is free. Twice a
+ * packet that costs a task, and the peer that waits for it, more than the copy.
+ */
+static void odp_lock(struct ib_umem_odp *umem_odp)
+{
+	if (unlikely(!mutex_trylock(&umem_odp->umem_mutex)))
+		mutex_lock(&umem_odp->umem_mutex);
+}
+
 static u64 odp_iova_to_va(const struct rxe_mr *mr, u64 iova)
 {
 	return mr->umem->address + (iova - mr->ibmr.iova);
@@ -179,7 +189,7 @@ int rxe_odp_mr_copy(struct rxe_mr *mr, u64 iova, void *addr,
 	unsigned int bytes;
 	int err;
 
-	mutex_lock(&umem_odp->umem_mutex);
+	odp_lock(umem_odp);
 	while (length) {
 		err = odp_resolve(umem_odp, va, length, access_mask, &run);
 		if (err)
@@ -240,7 +250,7 @@ int rxe_odp_mr_atomic_op(struct rxe_mr *mr, u64 iova, int opcode,
 		return RESPST_ERR_MISALIGNED_ATOMIC;
 	}
 
-	mutex_lock(&umem_odp->umem_mutex);
+	odp_lock(umem_odp);
 	if (odp_resolve(umem_odp, va, sizeof(value), RXE_ODP_WRITE, &run))
 		return RESPST_ERR_RKEY_VIOLATION;
 
@@ -272,7 +282,7 @@ int rxe_odp_mr_atomic_write(struct rxe_mr *mr, u64 iova, u64 value)
 		return RESPST_ERR_MISALIGNED_ATOMIC;
 	}
 
-	mutex_lock(&umem_odp->umem_mutex);
+	odp_lock(umem_odp);
 	if (odp_resolve(umem_odp, va, sizeof(value), RXE_ODP_WRITE, &run))
 		return RESPST_ERR_RKEY_VIOLATION;
 
@@ -305,7 +315,7 @@ void rxe_odp_mr_flush_global(struct rxe_mr *mr, u64 iova, u64 length)
 	if (!length)
 		return;
 
-	mutex_lock(&umem_odp->umem_mutex);
+	odp_lock(umem_odp);
 	for (node = interval_tree_iter_first(&umem_odp->p2p_mappings, first, last);
 	     node; node = interval_tree_iter_next(node, first, last)) {
 		const struct p2p_mapping *map =
