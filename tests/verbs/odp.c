@@ -11,6 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21		/* since Linux 5.4 */
+#endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25	/* since Linux 6.1 */
 #endif
@@ -241,6 +244,35 @@ static void run_munmap(const void *arg)
 	exercise(mem.mr, (uintptr_t)mem.addr, LEN, mem.addr, "mapped anew");
 }
 
+/*
+ * Reclaim drops what is clean, so a page that was written has to be dirty when
+ * it is unmapped, whatever was read from it in between. The read starts on a
+ * page that is not mapped, to go through a fault.
+ */
+static void run_reclaim(const void *arg)
+{
+	struct mem mem = odp_mem(HOST, 8192), buf = mem_open(HOST, 0, 8192);
+	uint8_t *second = (uint8_t *)mem.addr + 4096;
+	struct pair p;
+
+	(void)arg;
+	if (madvise(mem.addr, mem.len, MADV_NOHUGEPAGE))
+		fail("madvise(MADV_NOHUGEPAGE): %s", strerror(errno));
+	memset(mem.addr, 0x11, mem.len);
+	memset(buf.addr, 0x77, buf.len);
+	pair_open(&p, IBV_QPT_RC, 0);
+
+	if (madvise(second, 4096, MADV_FREE))
+		fail("madvise(MADV_FREE): %s", strerror(errno));
+	want_rdma(&p, IBV_WR_RDMA_WRITE, sge(&buf, 0, 4096), (uintptr_t)second,
+		  mem.mr->rkey, IBV_WC_SUCCESS, "write");
+	want_rdma(&p, IBV_WR_RDMA_READ, sge(&buf, 4096, 4096),
+		  (uintptr_t)second - 2048, mem.mr->rkey, IBV_WC_SUCCESS, "read");
+	if (madvise(second, 4096, MADV_PAGEOUT))
+		fail("madvise(MADV_PAGEOUT): %s", strerror(errno));
+	same_check(second, buf.addr, 4096, "after MADV_PAGEOUT");
+}
+
 /* A write through the parent's MR is not the child's business. */
 static void run_fork_cow(const void *arg)
 {
@@ -351,6 +383,7 @@ int main(int argc, char **argv)
 		{ "host/dontneed", run_dontneed },
 		{ "host/mprotect", run_mprotect },
 		{ "host/munmap", run_munmap },
+		{ "host/reclaim", run_reclaim },
 		{ "host/fork-cow", run_fork_cow },
 		{ "host/compaction", run_compaction },
 		{ "host/huge-pages", run_huge },
