@@ -113,36 +113,50 @@ test_kernel() {
 test_kernel_base() { test_kernel base; }
 test_kernel_debug() { test_kernel debug; }
 
-# existing_objects FILE.c...: the objects of those that exist.
-existing_objects() { { find "$@" 2>/dev/null || true; } | sed 's/c$/o/'; }
+# existing_objects SRC FILE.c...: the objects of those that are there and that
+# their Makefile names (a file may be included in another one instead).
+existing_objects() {
+	local src=$1 file object
+
+	shift
+	for file in "$@"; do
+		object=${file##*/}
+		object=${object%.c}.o
+		[ ! -e "$src/$file" ] ||
+			! grep -qwF -- "$object" "$src/${file%/*}/Makefile" ||
+			echo "${file%/*}/$object"
+	done
+}
 
 # sparse_warnings CONFIG FILE...: without line numbers, which the series moves.
 sparse_warnings() {
-	local src out targets
+	local src out log=$build/sparse-$1.log objects
 
 	kernel_prepare "$1"
 	shift
-	targets=$(cd "$src" && existing_objects "$@")
-	# shellcheck disable=SC2086 # a list of paths
-	make -C "$src" O="$out" C=2 $targets 2>&1 |
-		sed -nE 's,^(.*\.[ch]):[0-9]+:[0-9]+: (warning|error),\1: \2,p' |
-		sed "s,$src/,," | LC_ALL=C sort -u
+	mapfile -t objects < <(existing_objects "$src" "$@")
+	make -C "$src" O="$out" C=2 "${objects[@]}" >"$log" 2>&1 || return 1
+	sed -nE 's,^(.*\.[ch]):[0-9]+:[0-9]+: (warning|error),\1: \2,p' "$log" |
+		sed "s,$src/,," | LC_ALL=C sort -u >"$log.sorted"
 }
 
 # Sparse, on the files that the series touches, before and after.
 test_sparse() {
 	local files new
 
-	if ! kernel_get base || ! kernel_find_pristine; then
-		case_fail sparse/clean "there is no kernel to look at"
+	if ! spawn_wait "$top/run" series >"$build/series.log" 2>&1; then
+		case_fail sparse/clean "there is no series: $(tail -1 "$build/series.log")"
 		return
 	fi
 	mapfile -t files < <(sed -n 's,^+++ b/\(.*\.c\)$,\1,p' "$build"/series/*.patch | sort -u)
 	kernel_lock
-	sparse_warnings base "${files[@]}" >"$build/sparse-base.log"
-	sparse_warnings pristine "${files[@]}" >"$build/sparse-pristine.log"
+	if ! sparse_warnings base "${files[@]}" || ! sparse_warnings pristine "${files[@]}"; then
+		kernel_unlock
+		case_fail sparse/clean "make C=2 fails (see $build/sparse-*.log)"
+		return
+	fi
 	kernel_unlock
-	new=$(LC_ALL=C comm -23 "$build/sparse-base.log" "$build/sparse-pristine.log")
+	new=$(LC_ALL=C comm -23 "$build"/sparse-{base,pristine}.log.sorted)
 	if [ -z "$new" ]; then
 		case_pass sparse/clean
 	else
@@ -184,7 +198,7 @@ test_steps() {
 			fi
 		done < <(git -C "$git" diff --no-renames --name-status "$commit^" "$commit")
 		kernel_configure "$src" "$out" steps
-		mapfile -t objects < <(cd "$src" && existing_objects "${files[@]}")
+		mapfile -t objects < <(existing_objects "$src" "${files[@]}")
 		log=$build/steps/$step.log
 		if spawn_wait nice make -C "$src" "O=$out" -j"$(nproc)" "${objects[@]}" \
 				>"$log" 2>&1; then
@@ -324,7 +338,8 @@ test_kunit() {
 		case_fail kunit "there is no debug kernel to run on"
 		return
 	}
-	vm_start -a "kunit.enable=1" -t 900 "$bzimage" "$build/vm/kunit" /bin/true
+	# A CPU that PCI peer-to-peer code does not know.
+	vm_start -d -cpu -d max -a "kunit.enable=1" -t 900 "$bzimage" "$build/vm/kunit" /bin/true
 	vm_wait || case_fail kunit "$vm_why (see $vm_dir)"
 	touch "$vm_dir/out/dmesg"
 	kunit_cases < <(sed 's/^\[[^]]*\] //' "$vm_dir/out/dmesg")
