@@ -41,6 +41,7 @@ cmd_demo() {
 		printf '  %-14s %10s %10s %7s %10s  %s\n' "$tool" "$1" "$2" \
 			"$(ratio "$2" "$1")" "$3" $unit
 	done <"$rows"
+	[ "$(grep -c '^bytes ' "$rows")" -eq 4 ] || bad=${bad:-"not every test ran"}
 	[ -z "$bad" ] || die "demo: $bad"
 	echo "All ran, and the bytes are right in the GPUs' files on the host."
 }

@@ -166,4 +166,6 @@ dmesg_bad='BUG:|kernel BUG|WARNING:|UBSAN:|Oops|possible circular|inconsistent l
 dmesg_bad+='|possible recursive locking|sleeping function|suspicious RCU|held lock freed'
 dmesg_bad+='|INFO: task .* blocked|detected stall|soft lockup|hard LOCKUP'
 dmesg_bad+='|kmemleak: [0-9]+ new|Kernel panic|general protection|list_(add|del) corruption'
-dmesg_bad+='|refcount_t:|Bad page'
+dmesg_bad+='|refcount_t:|Bad page|page allocation failure|KASAN:'
+# Not what the two say of themselves at boot.
+dmesg_bad+='|ODEBUG: [^s]|DMA-API: .*device driver'
