@@ -52,6 +52,20 @@ int ib_umem_contents(unsigned long start, unsigned long end)
 	return contents;
 }
 
+/* Why dev cannot register device memory, or NULL. */
+static const char *p2p_access_refusal(struct ib_device *dev, int contents)
+{
+	u64 caps = dev->attrs.kernel_cap_flags;
+
+	if (caps & IBK_ON_DEMAND_PAGING)
+		return NULL;
+	if (!(caps & IBK_P2P_REVOKE))
+		return "this RDMA device has no on-demand paging";
+	if (contents & IB_UMEM_HOST)
+		return "host memory is next to it, and this RDMA device has no on-demand paging";
+	return NULL;
+}
+
 /**
  * ib_umem_p2p_access - make a registration that holds device memory an ODP one
  * @dev: the importing device
@@ -60,13 +74,16 @@ int ib_umem_contents(unsigned long start, unsigned long end)
  * @access_flags: of the MR; IB_ACCESS_ON_DEMAND is added if it takes that
  *
  * Memory of the host alone is left to the driver. The checks are for a good
- * error message; what decides is the mapping of the range that follows.
+ * error message; what decides is the mapping of the range that follows. A
+ * device without on-demand paging that can revoke an MR (IBK_P2P_REVOKE) gets
+ * device memory alone: host memory next to it would have to be pinned.
  *
  * Return: 0, or the errno to fail the registration with.
  */
 int ib_umem_p2p_access(struct ib_device *dev, u64 start, u64 length,
 		       unsigned int *access_flags)
 {
+	const char *reason;
 	unsigned long end;
 	int contents;
 
@@ -88,10 +105,11 @@ int ib_umem_p2p_access(struct ib_device *dev, u64 start, u64 length,
 		return -EINVAL;
 	if (contents & IB_UMEM_NONE)
 		return -EFAULT;
-	if (!(dev->attrs.kernel_cap_flags & IBK_ON_DEMAND_PAGING)) {
+	reason = p2p_access_refusal(dev, contents);
+	if (reason) {
 		ibdev_notice_ratelimited(dev,
-					 "no MR for device memory at %#llx, %llu bytes: this RDMA device has no on-demand paging (%d)\n",
-					 start, length, -EOPNOTSUPP);
+					 "no MR for device memory at %#llx, %llu bytes: %s (%d)\n",
+					 start, length, reason, -EOPNOTSUPP);
 		return -EOPNOTSUPP;
 	}
 	*access_flags |= IB_ACCESS_ON_DEMAND;
