@@ -40,6 +40,18 @@
 bool umem_mutex;
 bool issue_lock;
 
+#ifdef BREAK_ZAPS_OVERLAP
+/* As if umem_mutex were an rwsem: fill or zap, but several may zap. */
+byte zaps;
+#define fill_lock()	atomic { !umem_mutex && !zaps -> umem_mutex = true }
+#define zap_lock()	atomic { !umem_mutex -> zaps++ }
+#define zap_unlock()	zaps--
+#else
+#define fill_lock()	mutex_lock(umem_mutex)
+#define zap_lock()	mutex_lock(umem_mutex)
+#define zap_unlock()	mutex_unlock(umem_mutex)
+#endif
+
 /* What the exporter gave: a mapping that comes again is another one. */
 bool mapped[PAGES];
 bit generation[PAGES];
@@ -174,14 +186,13 @@ end:
 }
 
 /*
- * dmaengine_terminate_sync(): the channel is off when it returns, calls no
- * callback and takes nothing any more; its operations are ended here.
+ * dmae_chan_abort(), under issue_lock. dmaengine_terminate_sync(): the channel
+ * is off when it returns and calls no callback; its operations are ended here.
+ * That it takes no more is simpler than what there is, and leaves the next
+ * operations of the model with an error.
  */
-inline terminate(o, wake)
+inline chan_abort_locked(o, wake)
 {
-#ifdef BREAK_TERMINATE_LOCKED
-	mutex_lock(issue_lock);
-#endif
 	atomic {
 		if
 		:: !stopped -> stopped = true; o = executing; executing = NONE
@@ -192,22 +203,26 @@ inline terminate(o, wake)
 	:: o != NONE -> op_done(o, wake)
 	:: else
 	fi;
-#ifndef BREAK_TERMINATE_LEAK
+#ifndef BREAK_ABORT_LEAK
 	do
 	:: atomic { nempty(queue) -> queue ? o }; op_done(o, wake)
 	:: empty(queue) -> break
 	od;
 #endif
-	o = 0;
-#ifdef BREAK_TERMINATE_LOCKED
+	o = 0
+}
+
+inline chan_abort(o, wake)
+{
+	mutex_lock(issue_lock);
+	chan_abort_locked(o, wake);
 	mutex_unlock(issue_lock)
-#endif
 }
 
 /* ib_umem_odp_map_dma_and_lock(), dmae_table_fill() */
 inline fault(p)
 {
-	mutex_lock(umem_mutex);
+	fill_lock();
 	d_step {
 		if
 		:: !mapped[p] ->
@@ -227,7 +242,7 @@ inline fault(p)
 /* dmae_op_issue(), dmae_op_atomic(), and the faults between */
 proctype operation(byte o)
 {
-	byte n, s;
+	byte n, s, other;
 	bool ok, wake, is_atomic, eio;
 
 	do
@@ -283,7 +298,15 @@ again:
 	   :: else
 	   fi;
 	   if
-	   :: is_atomic -> ops[o].done; mutex_unlock(issue_lock)
+	   :: is_atomic ->		/* dmae_word_fetch() */
+	      if
+	      :: ops[o].done
+#if STUCK && !defined(BREAK_ISSUER_WAITS)
+	      :: stuck && !stopped -> chan_abort_locked(other, wake)
+#endif
+	      fi;
+	      ops[o].done;
+	      mutex_unlock(issue_lock)
 	   :: else -> mutex_unlock(issue_lock); ops[o].done
 	   fi
 	:: eio || (ROUNDS != 0 && n == ROUNDS) -> break
@@ -326,7 +349,7 @@ inline table_zap(z, p, old, o, wake)
 	   :: else ->
 	      if
 	      :: !drain_asleep[z]
-	      :: stuck && !stopped -> terminate(o, wake)
+	      :: stuck && !stopped -> chan_abort(o, wake)
 	      fi
 	   fi
 	od;
@@ -341,10 +364,7 @@ proctype invalidation(byte z; byte p)
 	byte o;
 	bool wake;
 
-	mutex_lock(umem_mutex);
-#ifdef BREAK_ZAPS_OVERLAP
-	mutex_unlock(umem_mutex);
-#endif
+	zap_lock();
 	table_zap(z, p, old, o, wake);
 	d_step {			/* p2p_unmap() */
 		mapped[p] = false;
@@ -352,9 +372,7 @@ proctype invalidation(byte z; byte p)
 		mapped[1 - p] = false
 #endif
 	};
-#ifndef BREAK_ZAPS_OVERLAP
-	mutex_unlock(umem_mutex)
-#endif
+	zap_unlock()
 }
 
 #if STUCK
@@ -365,7 +383,7 @@ proctype removal()
 	bool wake;
 
 end:
-	stuck -> terminate(o, wake)
+	stuck -> chan_abort(o, wake)
 }
 #endif
 

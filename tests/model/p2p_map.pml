@@ -177,21 +177,24 @@ byte tree[2] = NONE;			/* p2p_mappings */
 bool umem_freed[2] = true;
 
 byte published[2];			/* 1: has a key, 2: not any more */
-byte refs[2];				/* operations that know the MR */
+byte refs[2];				/* rxe: operations that know the MR;
+					   dmae: users, who fault and fill */
 
 /* struct dmae_mr */
 bool mr_known;				/* the callback finds the MR */
 byte table = NONE;
 bit epoch;
 byte inflight[2];
-bool drain_asleep;			/* on mr->drained; under umem_mutex */
+bool drain_asleep;			/* on mr->drained; under zap_mutex */
+bool zap_mutex;
 
 byte byte_tmp;				/* of atomic steps */
 byte tasks_done;
 
-/* dmae_table_zap(): under umem_mutex */
+/* dmae_table_zap() */
 inline dmae_table_zap(old)
 {
+	mutex_lock(zap_mutex);
 	d_step {			/* mr->lock */
 		table = NONE;
 		old = epoch;
@@ -200,6 +203,7 @@ inline dmae_table_zap(old)
 #ifndef BREAK_NO_DRAIN
 	wait_event(drain_asleep, inflight[old] == 0);
 #endif
+	mutex_unlock(zap_mutex);
 	old = 0
 }
 
@@ -413,7 +417,15 @@ inline enter(i, map)
 inline map_dma_and_lock(i, task, map, seq, new_map, ret)
 {
 	do
-	:: read_begin(i, task, seq);
+	::
+#ifdef BREAK_READ_BEGIN_ONCE
+	   if
+	   :: seq == 0 -> read_begin(i, task, seq)
+	   :: else
+	   fi;
+#else
+	   read_begin(i, task, seq);
+#endif
 	   mmap_read_lock();
 	   resolve(i, map, ret);
 	   new_map = (map != NONE);
@@ -449,7 +461,9 @@ inline map_dma_and_lock(i, task, map, seq, new_map, ret)
 	   :: new_map -> mmap_read_unlock(); new_map = false
 	   :: else
 	   fi;
+#ifndef BREAK_READ_BEGIN_ONCE
 	   seq = 0;
+#endif
 	   if
 	   :: ret == EBUSY		/* races lost: bounded by invalidations */
 	   :: else -> break
@@ -490,7 +504,7 @@ inline dmae_access(task, map, seq, new_map, ret, hold)
 {
 	do
 	:: d_step {			/* mr->lock */
-		map = table;
+		map = (published[DMAE] == 1 -> table : NONE);	/* valid */
 		if
 		:: map != NONE -> hold = epoch; inflight[hold]++
 		:: else
@@ -500,57 +514,60 @@ inline dmae_access(task, map, seq, new_map, ret, hold)
 	   :: map != NONE -> ret = OK; break
 	   :: else
 	   fi;
-	   map_dma_and_lock(DMAE, task, map, seq, new_map, ret);
+	   d_step {			/* dmae_mr_use() */
+		ret = (published[DMAE] == 1 -> OK : EFAULT);
+		refs[DMAE] = refs[DMAE] + (ret == OK)
+	   };
 	   if
 	   :: ret != OK -> break
+	   :: else
+	   fi;
+	   map_dma_and_lock(DMAE, task, map, seq, new_map, ret);
+	   if
+	   :: ret != OK -> refs[DMAE]--; break
 	   :: else
 	   fi;
 #ifdef BREAK_FILL_UNLOCKED
 	   map = tree[DMAE];
 	   mutex_unlock(umem_mutex[DMAE]);
-	   table = map			/* dmae_table_fill() */
+	   table = map;			/* dmae_table_fill() */
 #else
 	   table = tree[DMAE];		/* dmae_table_fill() */
-	   mutex_unlock(umem_mutex[DMAE])
+	   mutex_unlock(umem_mutex[DMAE]);
 #endif
+	   refs[DMAE]--			/* dmae_mr_unuse() */
 	od;
 	if
 	:: ret == OK ->
 	   device_access(map);
 	   map = NONE;
-#ifdef BREAK_PUT_BEFORE_RELEASE
-	   refs[DMAE]--;
-#endif
 	   d_step {			/* dmae_span_release(): mr->lock */
 		inflight[hold]--;
 		ret = (inflight[hold] == 0 -> EBUSY : OK);
 		hold = 0
 	   };
 	   if
-	   :: ret == EBUSY ->
-	      assert(!umem_freed[DMAE]);
-	      drain_asleep = false		/* wake_up(&mr->drained) */
+	   :: ret == EBUSY -> drain_asleep = false	/* wake_up(&mr->drained) */
 	   :: else
 	   fi;
-#ifdef BREAK_PUT_BEFORE_RELEASE
-	   refs[DMAE]++;
-#endif
 	   ret = OK
 	:: else
 	fi
 }
 
 /*
- * ib_umem_odp_release(), when no operation knows the MR any more. dmae zaps its
- * table before, under umem_mutex as the callback does.
+ * ib_umem_odp_release(), when the device does not access the MR any more. dmae
+ * sees to that by zapping, as the callback does, though not under umem_mutex.
  */
 inline umem_odp_release(i, task, map, seq, old)
 {
-	mutex_lock(umem_mutex[i]);
+#ifndef BREAK_DEREG_NO_ZAP
 	if
 	:: i == DMAE && mr_known -> dmae_table_zap(old)
 	:: else
 	fi;
+#endif
+	mutex_lock(umem_mutex[i]);
 	map = 0;
 	unmap_dma_pages(i, map);
 	map = NONE;
@@ -590,7 +607,7 @@ proctype importer(byte i; byte task; bool owner)
 	      :: i == DMAE -> mr_known = true
 	      :: else
 	      fi;
-	      d_step { refs[i]++; published[i] = 1 }
+	      d_step { refs[i] = refs[i] + (i == RXE); published[i] = 1 }
 	   :: else
 	   fi
 	:: else ->
@@ -598,7 +615,7 @@ proctype importer(byte i; byte task; bool owner)
 	   atomic {
 		published[i] != 0 ->
 		if
-		:: published[i] == 1 -> refs[i]++
+		:: published[i] == 1 -> refs[i] = refs[i] + (i == RXE)
 		:: else -> ret = EFAULT
 		fi
 	   }
@@ -615,7 +632,9 @@ proctype importer(byte i; byte task; bool owner)
 	   :: ret != OK -> n = ACCESSES
 	   :: else
 	   fi
-	:: n > 0 && (ret != OK || n == ACCESSES) -> refs[i]--; break
+	:: n > 0 && (ret != OK || n == ACCESSES) ->
+	   refs[i] = refs[i] - (i == RXE);
+	   break
 	:: n == 0 && ret != OK -> break
 	od;
 	n = 0;
@@ -623,7 +642,7 @@ proctype importer(byte i; byte task; bool owner)
 	if
 	:: owner ->
 	   /* rxe_dereg_mr(), dmae_dereg_mr() */
-	   published[i] = 2;
+	   published[i] = 2;		/* and dmae: mr->valid */
 	   refs[i] == 0;		/* wait_for_completion() */
 	   umem_odp_release(i, task, map, seq, hold)
 	:: else
@@ -763,7 +782,8 @@ init {
 		:: else -> break
 		od;
 		assert(!active_ranges && !invalidating && !exporter_lock &&
-		       !umem_mutex[0] && !umem_mutex[1] && !i_mmap_rwsem);
+		       !umem_mutex[0] && !umem_mutex[1] && !zap_mutex &&
+		       !i_mmap_rwsem);
 		assert(!mmap_readers && !mmap_writer);
 		assert(!in_itree[0] && !in_itree[1] &&
 		       !deferred[0] && !deferred[1]);

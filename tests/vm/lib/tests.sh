@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # ./run test: the groups of tests, in the order in which they run.
 
-test_groups=(shellcheck series checkpatch kernel-base verbs-base apps
+test_groups=(shellcheck model series checkpatch kernel-base verbs-base apps
 	kernel-debug verbs-debug kunit sparse steps)
 
-packages_test=(shellcheck sparse cmake pkg-config libibverbs-dev librdmacm-dev
+packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
 	ucx-utils openmpi-bin jq)
 
 cmd_test() {
