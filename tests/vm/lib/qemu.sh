@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Boots a kernel over the host's own root file system (9p, read-only), with two
 # "GPUs": ivshmem devices whose BAR 2 is a file on the host, so that what the
-# guest wrote can be checked from outside.
+# guest wrote can be checked from outside. Where they are is in machines.sh.
 
 packages_vm=(qemu-system-x86 iproute2 rdma-core ibverbs-providers
 	ibverbs-utils perftest pciutils)
@@ -23,12 +23,13 @@ qemu_accel() {
 	if [ -n "$icount" ]; then
 		accel=(-accel "tcg,thread=single" -icount "shift=0,sleep=on")
 	elif grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
-		accel=(-accel kvm -cpu EPYC)
+		# Split, as an IOMMU that remaps interrupts wants it.
+		accel=(-accel kvm,kernel-irqchip=split -cpu "${machine_cpu:-EPYC}")
 		return
 	else
 		accel=(-accel "tcg,thread=multi")
 	fi
-	accel+=(-cpu "EPYC,-${tcg_lacks// /,-}")
+	accel+=(-cpu "${machine_cpu:-EPYC,-${tcg_lacks// /,-}}")
 }
 
 # gpu_fill DIR SEED: files gpu0 and gpu1 with the pattern of fill-pattern.c.
@@ -42,16 +43,13 @@ gpu_fill() {
 	done
 }
 
-# gpu_devices DIR: $gpus, arguments for two GPUs below one PCIe switch.
-gpu_devices() {
+# gpu_memory DIR: $gpus, arguments for the memory of the two GPUs.
+gpu_memory() {
 	local i
 
-	gpus=(-device "pcie-root-port,id=rp0,bus=pcie.0,chassis=1,slot=1"
-		-device "x3130-upstream,id=sw0,bus=rp0")
+	gpus=()
 	for i in 0 1; do
-		gpus+=(-device "xio3130-downstream,id=dp$i,bus=sw0,chassis=$((i + 2)),slot=$((i + 2))"
-			-object "memory-backend-file,id=gpu$i,size=${gpu_sizes[i]}M,mem-path=$1/gpu$i,share=on"
-			-device "ivshmem-plain,memdev=gpu$i,bus=dp$i")
+		gpus+=(-object "memory-backend-file,id=gpu$i,size=${gpu_sizes[i]}M,mem-path=$1/gpu$i,share=on")
 	done
 }
 
@@ -62,14 +60,15 @@ gpu_devices() {
 #   -I          one CPU that counts instructions: a nanosecond each, so that
 #               times repeat, which wall time under emulation does not
 #   -i          console on the terminal, returns when the guest has ended
+#   -M NAME     the machine, a function machine_NAME of machines.sh (switch)
 #   -c CPUS, -m MEGABYTES, -t SECONDS
 # DIR is made anew and holds console.log, qemu.log and out/, which the guest sees
 # as $OUT. The process is $vm_pid, its GPUs' files lie in $vm_gpus.
 vm_start() {
 	local opt append='' args=() env=() interactive='' icount='' cpus=2 memory=3072 seconds=1800
-	local OPTIND=1 bzimage dir accel gpus console
+	local OPTIND=1 bzimage dir accel gpus console machine=switch
 
-	while getopts a:d:e:Iic:m:t: opt; do
+	while getopts a:d:e:Iic:m:M:t: opt; do
 		case $opt in
 		a) append+=" $OPTARG" ;;
 		d) args+=("$OPTARG") ;;
@@ -78,6 +77,7 @@ vm_start() {
 		i) interactive=1 ;;
 		c) cpus=$OPTARG ;;
 		m) memory=$OPTARG ;;
+		M) machine=$OPTARG ;;
 		t) seconds=$OPTARG ;;
 		*) die "vm_start: bad option" ;;
 		esac
@@ -98,7 +98,8 @@ vm_start() {
 	vm_seed=$(od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 	vm_dir=$dir vm_seconds=$seconds
 	gpu_fill "$vm_gpus" "$vm_seed"
-	gpu_devices "$vm_gpus"
+	gpu_memory "$vm_gpus"
+	machine_set "$machine"
 	qemu_accel
 
 	{
@@ -122,8 +123,8 @@ vm_start() {
 		-device "virtio-9p-pci,fsdev=out,mount_tag=out"
 		-netdev "user,id=net0,restrict=on,ipv6=off"
 		-device "virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:12:34:56"
-		"${gpus[@]}" "${args[@]}"
-		-append "$kernel_args init=$top/tests/vm/guest-init$append")
+		"${gpus[@]}" "${machine_devices[@]}" "${args[@]}"
+		-append "$kernel_args init=$top/tests/vm/guest-init $machine_append$append")
 	printf '%q ' qemu-system-x86_64 "${args[@]}" >"$dir/command"
 
 	if [ -n "$interactive" ]; then
