@@ -30,6 +30,7 @@ for tool in ib_write_lat ib_read_lat ib_send_lat; do
 	runs "device/$tool" $tool "$GPU1 0" "$GPU0 0" -s 64 -n 100
 done
 runs device/ib_atomic_bw ib_atomic_bw "$GPU1 0" "$GPU0 0" -n 100
+runs device/ib_atomic_lat ib_atomic_lat "$GPU1 0" "$GPU0 0" -n 100
 runs device-ud/ib_send_bw ib_send_bw "$GPU1 0" "$GPU0 0" -s 4096 -n 100 -c UD
 runs device-uc/ib_write_bw ib_write_bw "$GPU1 0" "$GPU0 0" -s 65536 -n 100 -c UC
 runs device-srq/ib_send_bw ib_send_bw "$GPU1 0" "$GPU0 0" -s 4096 -n 100 --use-srq

@@ -1,9 +1,9 @@
 #!/bin/bash
-# In the guest: Debian's UCX over rxe, which has on-demand paging now. UCX looks
-# at such capabilities, and its memory is the host's: nothing may change for it.
+# In the guest: Debian's UCX over rxe or dmae, which have on-demand paging. UCX
+# looks at such capabilities, and its memory is the host's.
 set -euo pipefail
 
-export UCX_NET_DEVICES=$RXE:1 UCX_TLS=rc_verbs,ud_verbs,self UCX_IB_GID_INDEX=0
+export UCX_NET_DEVICES=${RDMA_DEV:-$RXE}:1 UCX_TLS=rc_verbs,ud_verbs,self UCX_IB_GID_INDEX=0
 status=0
 
 for test in tag_bw tag_lat ucp_put_bw ucp_get ucp_fadd; do

@@ -44,11 +44,13 @@ enum {
 	BYTES_READ_AT	= MIB(144),	/* never written */
 	BW_AT		= MIB(216),
 	BW_SIZE		= MIB(24),
+	DMAE_AT		= MIB(244),	/* tests/dmae, to 252 */
 	/* GPU 1, 64 MiB */
 	OPCODES_AT1	= 0,
 	RANGES_AT1	= MIB(8),
 	INVALIDATE_AT1	= MIB(16),
 	VFIO_AT1	= MIB(20),
+	DMAE_AT1	= MIB(32),
 };
 
 /* ---- report.c: cases ---- */
@@ -126,7 +128,13 @@ struct rdma_dev {
 	struct ibv_port_attr port;
 	union ibv_gid gid;
 	int gid_index;
+	uint64_t caps;		/* IBV_DEVICE_*, CAP_* */
 };
+
+/* Capabilities that libibverbs has no names for. */
+#define CAP_FLUSH_GLOBAL	((uint64_t)1 << 38)
+#define CAP_FLUSH_PERSISTENT	((uint64_t)1 << 39)
+#define CAP_ATOMIC_WRITE	((uint64_t)1 << 40)
 
 extern struct rdma_dev dev;
 

@@ -64,6 +64,12 @@ static void check(const void *p, size_t len, const char *what)
 	pattern_check(p, len, seed_of(case_name()), 0, what);
 }
 
+static void need(uint64_t caps)
+{
+	if (caps & ~dev.caps)
+		skip("%s does not have it", dev_name());
+}
+
 /* The bytes around what an operation was to write. */
 static void check_around(const uint8_t *from, const uint8_t *to,
 			 const struct mem *mem)
@@ -277,6 +283,7 @@ static void op_atomic_write(struct op *op)
 	struct ibv_wc wc;
 	int err;
 
+	need(CAP_ATOMIC_WRITE);
 	ibv_wr_start(qpx);
 	qpx->wr_flags = IBV_SEND_SIGNALED;
 	ibv_wr_atomic_write(qpx, op->remote.mr->rkey,
@@ -345,13 +352,15 @@ static void op_ex(struct op *op)
 /* Write, then flush what was written; the registration has to allow it. */
 static void op_flush(struct op *op)
 {
-	struct ibv_mr *mr = reg(op->remote.addr, op->remote.len,
-				ACCESS_ALL | ACCESS_FLUSH_GLOBAL);
 	struct pair *p = &op->pair;
 	uint64_t at = (uintptr_t)remote_at(op);
+	struct ibv_mr *mr;
 	struct ibv_wc wc;
 	int level;
 
+	need(CAP_FLUSH_GLOBAL);
+	mr = reg(op->remote.addr, op->remote.len,
+		 ACCESS_ALL | ACCESS_FLUSH_GLOBAL);
 	fill(op->local.addr + AT, op->len);
 	want_rdma(p, IBV_WR_RDMA_WRITE, local_sge(op), at, mr->rkey,
 		  IBV_WC_SUCCESS, "before flush");
@@ -405,8 +414,11 @@ static void through_window(struct op *op, uint32_t rkey)
 
 static struct ibv_mw *window(enum ibv_mw_type type)
 {
-	struct ibv_mw *mw = ibv_alloc_mw(dev.pd, type);
+	struct ibv_mw *mw;
 
+	need(type == IBV_MW_TYPE_1 ? IBV_DEVICE_MEM_WINDOW :
+				     IBV_DEVICE_MEM_WINDOW_TYPE_2B);
+	mw = ibv_alloc_mw(dev.pd, type);
 	if (!mw)
 		fail("ibv_alloc_mw of type %d: %s", type, strerror(errno));
 	return mw;

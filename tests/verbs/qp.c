@@ -48,11 +48,15 @@ static struct ibv_context *open_by_name(const char *name)
 
 void dev_open(const char *name)
 {
+	struct ibv_device_attr_ex attr;
 	union ibv_gid none = {};
 
 	dev.ctx = open_by_name(name);
 	if (!dev.ctx)
 		fail("cannot open RDMA device %s: %s", name, strerror(errno));
+	if (ibv_query_device_ex(dev.ctx, NULL, &attr))
+		fail("ibv_query_device_ex of %s: %s", name, strerror(errno));
+	dev.caps = attr.device_cap_flags_ex | attr.orig_attr.device_cap_flags;
 	if (ibv_query_port(dev.ctx, 1, &dev.port))
 		fail("ibv_query_port of %s: %s", name, strerror(errno));
 	for (dev.gid_index = 0; dev.gid_index < dev.port.gid_tbl_len; dev.gid_index++)
@@ -96,9 +100,11 @@ static uint64_t send_ops(enum ibv_qp_type type)
 		ops |= IBV_QP_EX_WITH_RDMA_READ |
 		       IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP |
 		       IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD |
-		       IBV_QP_EX_WITH_ATOMIC_WRITE |
-		       IBV_QP_EX_WITH_SEND_WITH_INV | IBV_QP_EX_WITH_BIND_MW |
-		       IBV_QP_EX_WITH_LOCAL_INV;
+		       IBV_QP_EX_WITH_SEND_WITH_INV;
+	if (type == IBV_QPT_RC && dev.caps & CAP_ATOMIC_WRITE)
+		ops |= IBV_QP_EX_WITH_ATOMIC_WRITE;
+	if (type == IBV_QPT_RC && dev.caps & IBV_DEVICE_MEM_WINDOW_TYPE_2B)
+		ops |= IBV_QP_EX_WITH_BIND_MW | IBV_QP_EX_WITH_LOCAL_INV;
 	return ops;
 }
 
@@ -166,9 +172,10 @@ static void qp_to_init(struct ibv_qp *qp)
 	};
 	int mask = IBV_QP_PKEY_INDEX | IBV_QP_PORT;
 
-	if (qp->qp_type == IBV_QPT_RC)
-		attr.qp_access_flags |= ACCESS_FLUSH_GLOBAL |
-					ACCESS_FLUSH_PERSISTENT;
+	if (qp->qp_type == IBV_QPT_RC && dev.caps & CAP_FLUSH_GLOBAL)
+		attr.qp_access_flags |= ACCESS_FLUSH_GLOBAL;
+	if (qp->qp_type == IBV_QPT_RC && dev.caps & CAP_FLUSH_PERSISTENT)
+		attr.qp_access_flags |= ACCESS_FLUSH_PERSISTENT;
 	modify(qp, &attr, mask | (qp->qp_type == IBV_QPT_UD ?
 				  IBV_QP_QKEY : IBV_QP_ACCESS_FLAGS));
 }

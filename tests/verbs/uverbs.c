@@ -27,7 +27,7 @@ static struct ib_uverbs_attr attr_in(uint16_t id, uint16_t len, uint64_t data)
 	};
 }
 
-/* Return: 0 or an errno, as ibv_advise_mr(). */
+/* Return: 0 or an errno, as ibv_advise_mr(), which is used where it works. */
 int uverbs_advise_mr(struct ibv_pd *pd, uint32_t advice, uint32_t flags,
 		     struct ibv_sge *sges, uint32_t n)
 {
@@ -53,6 +53,11 @@ int uverbs_advise_mr(struct ibv_pd *pd, uint32_t advice, uint32_t flags,
 		},
 	};
 
+	int err = ibv_advise_mr(pd, advice, flags, sges, n);
+
+	/* That is what libibverbs says when the provider has no such function. */
+	if (err != EOPNOTSUPP)
+		return err;
 	return ioctl(pd->context->cmd_fd, RDMA_VERBS_IOCTL, &cmd.hdr) ? errno : 0;
 }
 

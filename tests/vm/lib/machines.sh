@@ -58,9 +58,9 @@ machine_switch() {
 	engine port2
 }
 
-# The same, but the ports of the switch can redirect, and are told to. QEMU's
-# switches have no ACS; its root ports have it, and work as ports of a switch.
-machine_acs_redirect() {
+# The same, with ports that can redirect: QEMU's switches have no ACS, its root
+# ports have it, and work as ports of a switch.
+machine_acs() {
 	pcie_switch switch
 	root_port port0 switch
 	root_port port1 switch
@@ -68,6 +68,9 @@ machine_acs_redirect() {
 	gpu 0 port0
 	gpu 1 port1
 	engine port2
+}
+machine_acs_redirect() {
+	machine_acs
 	# Of each port: request and completion redirect on, the rest as it is.
 	machine_append="pci=config_acs=xxx11xx@pci:1b36:000c"
 }
@@ -91,7 +94,7 @@ machine_unlisted() {
 	machine_cpu=max,vendor=GenuineIntel
 }
 machine_unlisted_switch() {
-	machine_switch
+	machine_acs
 	machine_cpu=max,vendor=GenuineIntel
 }
 

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# In the guest: Debian's perftest against itself over $RXE.
+# In the guest: Debian's perftest against itself over $RDMA_DEV, or $RXE.
 
 perftest_port=18515
+perftest_address=127.0.0.1
 
 # perftest TOOL SERVER_BUFFER CLIENT_BUFFER [ARG...]: runs TOOL with a server and a
 # client. A buffer is "" for host memory, or "GPU OFFSET" (GPU being a sysfs
@@ -13,7 +14,7 @@ perftest() {
 	server=$(perftest_buffer "$2")
 	client=$(perftest_buffer "$3")
 	shift 3
-	common=(-d "$RXE" -x 1 -F "$@")
+	common=(-d "${RDMA_DEV:-$RXE}" -x 1 -F "$@")
 	perftest_numbers=() perftest_error=
 
 	echo "--- $tool ${common[*]}; server: ${server:-host memory}; client: ${client:-host memory}" >>"$log"
@@ -22,12 +23,12 @@ perftest() {
 	pid=$!
 	# Started before the server listens, the client would give up at once.
 	for ((i = 0; i < 300; i++)); do
-		! grep -qi ":$(printf '%04x' $perftest_port) .* 0A " /proc/net/tcp /proc/net/tcp6 || break
+		! perftest_listens || break
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.1
 	done
 	# shellcheck disable=SC2086
-	timeout 120 "$tool" "${common[@]}" $client 127.0.0.1 >"$OUT/.client" 2>&1 || rc=$?
+	timeout 120 "$tool" "${common[@]}" $client "$perftest_address" >"$OUT/.client" 2>&1 || rc=$?
 	# A client that could not register its buffer leaves the server waiting.
 	[ "$rc" -eq 0 ] || kill "$pid" 2>/dev/null || true
 	wait "$pid" || [ "$rc" -ne 0 ] || rc=1
@@ -44,6 +45,12 @@ perftest() {
 		perftest_error="$tool printed no result"
 		return 1
 	}
+}
+
+# The server waits for its client, on a TCP port or, with -R, on rdma_cm's.
+perftest_listens() {
+	grep -qi ":$(printf '%04x' $perftest_port) .* 0A " /proc/net/tcp /proc/net/tcp6 ||
+		rdma resource show cm_id 2>/dev/null | grep -q "state LISTEN.*:$perftest_port"
 }
 
 perftest_buffer() {

@@ -24,7 +24,7 @@ qemu_accel() {
 		accel=(-accel "tcg,thread=single" -icount "shift=0,sleep=on")
 	elif grep -qwE 'vmx|svm' /proc/cpuinfo && [ -w /dev/kvm ]; then
 		# Split, as an IOMMU that remaps interrupts wants it.
-		accel=(-accel kvm,kernel-irqchip=split -cpu "${machine_cpu:-EPYC}")
+		accel=(-accel "kvm,kernel-irqchip=split" -cpu "${machine_cpu:-EPYC}")
 		return
 	else
 		accel=(-accel "tcg,thread=multi")

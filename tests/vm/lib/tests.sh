@@ -2,10 +2,11 @@
 # ./run test: the groups of tests, in the order in which they run.
 
 test_groups=(shellcheck model series checkpatch kernel-base verbs-base apps
-	kernel-debug verbs-debug kunit sparse steps)
+	verbs-dmae apps-dmae dmae
+	kernel-debug verbs-debug verbs-dmae-debug dmae-debug kunit sparse steps)
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
-	ucx-utils openmpi-bin jq)
+	libcmocka-dev rdmacm-utils valgrind ucx-utils openmpi-bin jq)
 
 cmd_test() {
 	local name=${1:-} group only=''
@@ -216,11 +217,17 @@ test_steps() {
 
 # --- suites in the guest ---
 
-# guest_suite GROUP CONFIG PROGRAM...: boots once and runs the programs.
+# guest_suite GROUP CONFIG [OPTION...] -- PROGRAM...: boots once, with options for
+# vm_start, and runs the programs.
 guest_suite() {
-	local group=$1 config=$2 debug='' limit=300 line current=''
+	local group=$1 config=$2 debug='' limit=300 line current='' options=()
 
 	shift 2
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
 	[ $# -gt 0 ] || {
 		case_fail "$group" "there is no program to run"
 		return
@@ -231,7 +238,7 @@ guest_suite() {
 	}
 	[ "$config" != debug ] || debug=1 limit=900
 	vm_start -t $((300 + limit * $#)) -e "TEST_DEBUG=$debug" -e "TEST_TIMEOUT=$limit" \
-		"$bzimage" "$build/vm/$group" "$top/tests/vm/guest-tests" "$@"
+		"${options[@]}" "$bzimage" "$build/vm/$group" "$top/tests/vm/guest-tests" "$@"
 	answered=0
 	guest_answer 0
 	: >"$vm_dir/out/results"
@@ -304,32 +311,44 @@ build_programs() {
 	} >"$build/cmake.log" 2>&1
 }
 
-# verbs_suite GROUP CONFIG ONLY
-verbs_suite() {
-	local program programs=()
+# need_programs GROUP: the same, and a failed case when they do not build.
+need_programs() {
+	! build_programs || return 0
+	case_fail "$1" "the test programs do not build: $(grep -m1 -iE 'error' \
+		"$build/cmake.log" || tail -1 "$build/cmake.log") (see $build/cmake.log)"
+	return 1
+}
 
-	if ! build_programs; then
-		case_fail "$1" "the test programs do not build: $(grep -m1 -iE 'error' \
-			"$build/cmake.log" || tail -1 "$build/cmake.log") (see $build/cmake.log)"
-		return
-	fi
-	for program in "$build"/cmake/tests/verbs/test-*; do
-		[ -x "$program" ] || continue
-		! want "$(basename "${program#*test-}")" "$3" || programs+=("$program")
+# chosen ONLY FILE...: $programs, those of them that the user means.
+chosen() {
+	local only=$1 file name
+
+	shift
+	programs=()
+	for file in "$@"; do
+		[ -x "$file" ] || continue
+		name=$(basename "$file" .sh)
+		! want "${name#test-}" "$only" || programs+=("$file")
 	done
-	guest_suite "$1" "$2" "${programs[@]}"
+}
+
+# verbs_suite GROUP CONFIG ONLY [OPTION...]
+verbs_suite() {
+	local group=$1 config=$2 programs
+
+	need_programs "$group" || return 0
+	chosen "$3" "$build"/cmake/tests/verbs/test-*
+	shift 3
+	guest_suite "$group" "$config" "$@" -- "${programs[@]}"
 }
 test_verbs_base() { verbs_suite verbs-base base "$1"; }
 test_verbs_debug() { verbs_suite verbs-debug debug "$1"; }
 
 test_apps() {
-	local program programs=()
+	local programs
 
-	for program in "$top"/tests/apps/*.sh; do
-		[ -x "$program" ] || continue
-		! want "$(basename "$program" .sh)" "$1" || programs+=("$program")
-	done
-	guest_suite apps base "${programs[@]}"
+	chosen "$1" "$top"/tests/apps/*.sh
+	guest_suite apps base -- "${programs[@]}"
 }
 
 # KUnit runs while the kernel boots.

@@ -1,0 +1,58 @@
+#!/bin/bash
+# In the guest: connections made with rdma_cm, which finds the RDMA device by the
+# address of the network device: others on that one go away for the time.
+set -euo pipefail
+# shellcheck source=tests/vm/lib/perftest.sh
+. "$TOP/tests/vm/lib/perftest.sh"
+
+device=${RDMA_DEV:-$RXE} address=10.0.2.15 status=0
+
+others=()
+for other in "$RXE" ${DMAE:-}; do
+	[ "$other" != "$device" ] || continue
+	rdma link delete "$other"
+	others+=("$other")
+done
+
+# both NAME SERVER CLIENT: two commands, a server and a client of it. Only the
+# client counts: some servers call it an error that their client is done.
+both() {
+	local name=$1 server i
+
+	# shellcheck disable=SC2086 # words
+	timeout 60 $2 >"$OUT/rdmacm-server" 2>&1 &
+	server=$!
+	for ((i = 0; i < 100; i++)); do
+		! rdma resource show cm_id | grep -q 'state LISTEN' || break
+		sleep 0.1
+	done
+	# shellcheck disable=SC2086
+	if timeout 60 $3 >"$OUT/rdmacm-client" 2>&1; then
+		echo "PASS $name"
+	else
+		echo "FAIL $name: $(tail -1 "$OUT/rdmacm-client") $(tail -1 "$OUT/rdmacm-server")"
+		status=1
+		kill $server 2>/dev/null || true
+	fi
+	wait $server || true
+}
+
+both rping "rping -s -a $address -C 20" "rping -c -a $address -C 20 -V -S 4096"
+both ucmatose "ucmatose -b $address -C 50" "ucmatose -s $address -C 50"
+both udaddy "udaddy -b $address -C 20" "udaddy -s $address -C 20"
+both rdma-client "rdma_server" "rdma_client -s $address"
+perftest_address=$address
+for tool in ib_write_bw ib_read_bw ib_send_bw ib_atomic_bw ib_write_lat ib_send_lat; do
+	size=(-s 4096)
+	[ $tool != ib_atomic_bw ] || size=()
+	if perftest $tool "" "" -R "${size[@]}" -n 100; then
+		echo "PASS $tool"
+	else
+		echo "FAIL $tool: $perftest_error"
+		status=1
+	fi
+done
+for other in "${others[@]}"; do
+	rdma link add "$other" type "${other%0}" netdev eth0
+done
+exit $status

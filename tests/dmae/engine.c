@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#include "engine.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const char *engine_path(void)
+{
+	const char *path = getenv("ENGINE");
+
+	if (!path || !*path)
+		fail("no DMA engine: ENGINE is not set");
+	return path;
+}
+
+const char *engine_domain(void)
+{
+	static char type[32];
+	char path[PATH_MAX];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/iommu_group/type", engine_path());
+	f = fopen(path, "r");
+	if (!f)
+		return "none";
+	if (fscanf(f, "%31s", type) != 1)
+		fail("cannot read %s", path);
+	fclose(f);
+	return type;
+}
+
+static int debug_open(const char *name, int flags)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/dmaengine/%s/%s",
+		 strrchr(engine_path(), '/') + 1, name);
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		fail("open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+void engine_move(uint64_t from, uint64_t to, size_t len)
+{
+	int fd = debug_open("raw_move", O_WRONLY), n;
+	char line[64];
+
+	n = snprintf(line, sizeof(line), "%" PRIx64 " %" PRIx64 " %zx\n", from,
+		     to, len);
+	if (write(fd, line, n) != n)
+		fail("moving %zu bytes from 0x%" PRIx64 " to 0x%" PRIx64 ": %s",
+		     len, from, to, strerror(errno));
+	close(fd);
+}
+
+uint64_t scratch_address(void)
+{
+	int fd = debug_open("scratch_address", O_RDONLY);
+	char line[32] = "";
+
+	if (read(fd, line, sizeof(line) - 1) <= 0)
+		fail("cannot read scratch_address: %s", strerror(errno));
+	close(fd);
+	return strtoull(line, NULL, 0);
+}
+
+void scratch_write(const void *data, size_t len)
+{
+	int fd = debug_open("scratch", O_WRONLY);
+
+	if (write(fd, data, len) != (ssize_t)len)
+		fail("cannot write scratch: %s", strerror(errno));
+	close(fd);
+}
+
+void scratch_read(void *data, size_t len)
+{
+	int fd = debug_open("scratch", O_RDONLY);
+
+	if (read(fd, data, len) != (ssize_t)len)
+		fail("cannot read scratch: %s", strerror(errno));
+	close(fd);
+}
+
+uint64_t bar_address(int gpu)
+{
+	char path[PATH_MAX];
+	uint64_t start = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/resource", gpu_path(gpu));
+	f = fopen(path, "r");
+	if (!f || fscanf(f, "%*s %*s %*s %*s %*s %*s %" SCNx64, &start) != 1)
+		fail("cannot read BAR 2 in %s", path);
+	fclose(f);
+	return start;
+}
+
+/* Lines "lkey kind iova bytes dma-address r|rw", one a contiguous piece. */
+uint64_t mr_address(const struct ibv_mr *mr, uint64_t iova)
+{
+	char path[PATH_MAX], line[256], kind[32], rights[8];
+	uint64_t start, len, dma;
+	uint32_t lkey;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/dmae/%s/mrs", dev_name());
+	f = fopen(path, "r");
+	if (!f)
+		fail("open %s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%" SCNx32 " %31s %" SCNx64 " %" SCNi64
+			   " %" SCNx64 " %7s", &lkey, kind, &start, &len, &dma,
+			   rights) == 6 &&
+		    lkey == mr->lkey && iova >= start && iova - start < len) {
+			fclose(f);
+			return dma + (iova - start);
+		}
+	}
+	fail("%s has no piece of lkey 0x%x with 0x%" PRIx64, path, mr->lkey, iova);
+}
+
+void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		fail("cannot write %s to %s: %s", text, path, strerror(errno));
+	close(fd);
+}
+
+void write_attribute(const char *folder, const char *name, const char *text)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	write_file(path, text);
+}
+
+int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
+		fail("/dev/kmsg: %s", strerror(errno));
+	return fd;
+}
+
+bool kmsg_has(int fd, const char *word, const char *other)
+{
+	double end = now() + patience(0) / 2;
+	char line[8192];
+	ssize_t n;
+
+	while (now() < end) {
+		n = read(fd, line, sizeof(line) - 1);
+		if (n < 0) {
+			usleep(10000);
+			continue;
+		}
+		line[n] = '\0';
+		if (strcasestr(line, word) && strcasestr(line, other))
+			return true;
+	}
+	return false;
+}

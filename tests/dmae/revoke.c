@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * dmae.odp=0, an RDMA device without on-demand paging: it gets device memory
+ * for as long as that stays where it is. Once that was taken back the MR fails
+ * for good, and its owner learns of it.
+ */
+#include "../verbs/traffic.h"
+#include "engine.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LEN = KIB(64), AT = DMAE_AT + MIB(6), SLOT = KIB(256) };
+enum { EVENT_MR_REVOKED = 20 };	/* libibverbs has no name for it */
+
+struct area {
+	uint64_t at;
+	uint8_t *addr, *view;
+	struct ibv_mr *mr;
+};
+
+static struct area area_open(int slot)
+{
+	struct area a = { .at = AT + slot * SLOT };
+
+	a.addr = gpu_map(GPU0, a.at, LEN);
+	a.view = gpu_map(GPU0, a.at, LEN);
+	a.mr = reg(a.addr, LEN, ACCESS_ALL);
+	return a;
+}
+
+static bool event_comes(const struct ibv_mr *mr, double seconds)
+{
+	struct pollfd fd = { .fd = dev.ctx->async_fd, .events = POLLIN };
+	struct ibv_async_event event;
+
+	while (poll(&fd, 1, seconds * 1000) == 1) {
+		if (ibv_get_async_event(dev.ctx, &event))
+			fail("ibv_get_async_event: %s", strerror(errno));
+		if ((int)event.event_type == EVENT_MR_REVOKED) {
+			/* Events without an object of their own are like this. */
+			if ((uint32_t)event.element.port_num != mr->lkey)
+				fail("MR 0x%x was revoked, says the event, and not 0x%x",
+				     event.element.port_num, mr->lkey);
+			return true;
+		}
+		ibv_ack_async_event(&event);
+	}
+	return false;
+}
+
+static void want_dead(const struct area *a)
+{
+	struct mem buf = mem_open(HOST, 0, LEN);
+	struct mem self = { a->addr, LEN, a->mr };
+	struct pair p;
+
+	pair_open(&p, IBV_QPT_RC, 0);
+	want_rdma(&p, IBV_WR_RDMA_WRITE, sge(&buf, 0, LEN), (uintptr_t)a->addr,
+		  a->mr->rkey, IBV_WC_REM_ACCESS_ERR, "a revoked MR");
+	pair_close(&p);
+	pair_open(&p, IBV_QPT_RC, 0);
+	want_rdma(&p, IBV_WR_RDMA_WRITE, sge(&self, 0, LEN), (uintptr_t)buf.addr,
+		  buf.mr->rkey, IBV_WC_LOC_PROT_ERR, "from a revoked MR");
+	pair_close(&p);
+}
+
+static void run_caps(const void *arg)
+{
+	struct ibv_device_attr_ex attr;
+	int err = ibv_query_device_ex(dev.ctx, NULL, &attr);
+
+	(void)arg;
+	if (err)
+		fail("ibv_query_device_ex: %s", strerror(err));
+	if (attr.odp_caps.general_caps)
+		fail("it says that it can do on-demand paging: 0x%llx",
+		     (unsigned long long)attr.odp_caps.general_caps);
+	if (try_reg(host_map(LEN), LEN, ACCESS_ALL | IBV_ACCESS_ON_DEMAND, &err))
+		fail("it registers on demand");
+	if (err != EOPNOTSUPP)
+		fail("ibv_reg_mr on demand: %s, expected EOPNOTSUPP",
+		     strerrorname_np(err));
+}
+
+static void run_works(const void *arg)
+{
+	struct area a = area_open(0);
+	struct mem host = mem_open(HOST, 0, LEN);
+
+	(void)arg;
+	exercise(a.mr, (uintptr_t)a.addr, LEN, a.view, "device memory");
+	exercise(host.mr, (uintptr_t)host.addr, LEN, host.addr, "host memory");
+	expect(GPU0, case_name(), a.at, a.view, LEN);
+	dereg(a.mr);
+	unmap(a.addr, LEN);
+	if (event_comes(a.mr, 0.3))
+		fail("revoked, after it was deregistered");
+}
+
+static void do_munmap(struct area *a) { unmap(a->addr, LEN); }
+
+static void do_part(struct area *a) { unmap(a->addr + LEN / 2, 4096); }
+
+static void do_protect(struct area *a)
+{
+	if (mprotect(a->addr, LEN, PROT_READ))
+		fail("mprotect: %s", strerror(errno));
+}
+
+static void do_replace(struct area *a)
+{
+	host_map_at(a->addr, LEN, PROT_READ | PROT_WRITE);
+}
+
+static const struct way {
+	const char *name;
+	void (*lose)(struct area *a);
+} ways[] = {
+	{ "munmap", do_munmap },
+	{ "munmap-a-page", do_part },
+	{ "mprotect", do_protect },
+	{ "replaced-by-host-memory", do_replace },
+};
+
+static void run_way(const void *arg)
+{
+	const struct way *way = arg;
+	struct area a = area_open(1 + (way - ways)), b;
+	struct traffic *t = traffic_start(REMOTE_WRITTEN, a.mr, a.addr, LEN);
+	uint8_t copy[LEN];
+
+	traffic_flows(t);
+	way->lose(&a);
+	memcpy(copy, a.view, LEN);
+	usleep(300000);
+	same_check(a.view, copy, LEN, "300 ms after it was taken back");
+	expect(GPU0, case_name(), a.at, copy, LEN);
+	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
+	if (!event_comes(a.mr, patience(0)))
+		fail("no event says that the MR was revoked");
+	want_dead(&a);
+	/* Not that it comes back to life. */
+	gpu_map_at(GPU0, a.addr, a.at, LEN, PROT_READ | PROT_WRITE);
+	want_dead(&a);
+	if (event_comes(a.mr, 0.1))
+		fail("revoked twice");
+	dereg(a.mr);
+
+	b = area_open(5);
+	exercise(b.mr, (uintptr_t)b.addr, LEN, b.view, "another MR");
+}
+
+/* Memory of the host is pinned, and nobody takes it back. */
+static void run_pinned(const void *arg)
+{
+	struct mem host = mem_open(HOST, 0, LEN), buf = mem_open(HOST, 0, LEN);
+	struct pair p;
+
+	(void)arg;
+	unmap(host.addr, LEN);
+	pair_open(&p, IBV_QPT_RC, 0);
+	want_rdma(&p, IBV_WR_RDMA_WRITE, sge(&buf, 0, LEN), (uintptr_t)host.addr,
+		  host.mr->rkey, IBV_WC_SUCCESS, "pinned memory");
+	if (event_comes(host.mr, 0.1))
+		fail("pinned memory was revoked");
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	test_init(argc, argv);
+	run_case(run_caps, NULL, "caps");
+	run_case(run_works, NULL, "works");
+	for (i = 0; i < ARRAY_SIZE(ways); i++)
+		run_case(run_way, &ways[i], "%s", ways[i].name);
+	run_case(run_pinned, NULL, "host-memory");
+	return test_done();
+}
