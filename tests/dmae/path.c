@@ -195,7 +195,7 @@ static void acs_redirect(bool on)
 static void run_acs(const void *arg)
 {
 	const bool listed = !strcmp(wanted("WANT_LISTED"), "yes");
-	uint8_t *p = gpu_map(GPU0, AT, LEN);
+	uint8_t *p = gpu_map(GPU0, AT + 2 * LEN, LEN);
 	struct ibv_mr *mr;
 	int i, err;
 

@@ -99,6 +99,8 @@ static void load_ends(struct load *l, bool by_itself)
 	if (!by_itself)
 		l->stop = true;
 	pthread_join(l->thread, NULL);
+	if (!l->status && !l->post_errno && !by_itself)
+		return;
 	note("%lu transfers, then \"%s\"%s%s", l->done,
 	     ibv_wc_status_str(l->status), l->post_errno ? ", posting: " : "",
 	     l->post_errno ? strerrorname_np(l->post_errno) : "");
@@ -268,22 +270,26 @@ static void run_reset(const void *arg)
 	uint64_t at = AT + (4 + *(const int *)arg) * SLOT;
 	uint8_t *p = gpu_map(GPU0, at, LEN);
 	struct ibv_mr *mr = reg(p, LEN, ACCESS_ALL);
-	struct load *load;
+	struct load *loads[4];
 	int i, failed = 0;
+	size_t j;
 
 	if (!is_there("%s/reset", folder))
 		fail("there is no way to reset %s", folder);
-	for (i = 0; i < (slow ? 5 : 20); i++) {
-		load = load_start(mr, p);
-		load_flows(load);
+	for (i = 0; i < (slow ? 4 : 10); i++) {
+		for (j = 0; j < ARRAY_SIZE(loads); j++)
+			loads[j] = load_start(mr, p);
+		load_flows(loads[0]);
 		write_attribute(folder, "reset", "1");
 		usleep(i * 500);
-		load_ends(load, false);
-		failed += load->status != IBV_WC_SUCCESS;
-		pair_close(&load->pair);
-		mem_close(&load->host);
+		for (j = 0; j < ARRAY_SIZE(loads); j++) {
+			load_ends(loads[j], false);
+			failed += loads[j]->status != IBV_WC_SUCCESS;
+			pair_close(&loads[j]->pair);
+			mem_close(&loads[j]->host);
+		}
 	}
-	note("%d of %d were aborted", failed, i);
+	note("%d of %zu were aborted", failed, i * ARRAY_SIZE(loads));
 	exercise(mr, (uintptr_t)p, LEN, p, "after the last reset");
 	expect(GPU0, case_name(), at, p, LEN);
 	others_live();

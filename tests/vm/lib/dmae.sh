@@ -71,6 +71,12 @@ dmae_without_odp() {
 		-a dmae.odp=0 -- "$build"/cmake/tests/dmae/test-{revoke,inject}
 }
 
+# Memory of the host where the engine does not reach.
+dmae_high_ram() {
+	! want high_ram "$3" || guest_suite "$1/high_ram" "$2" -m 4096 "${on_dmae[@]}" -- \
+		"$build/cmake/tests/dmae/test-ram"
+}
+
 # What the engine copies, as QEMU sees it: between the memory of the two GPUs
 # all the bytes, and none from or to anywhere else.
 dmae_proof() {
@@ -120,6 +126,7 @@ test_dmae() {
 	# shellcheck disable=SC2046 # words
 	dmae_suite dmae base "$1" $(dmae_names)
 	dmae_without_odp dmae base "$1"
+	dmae_high_ram dmae base "$1"
 	dmae_proof dmae base "$1"
 }
 

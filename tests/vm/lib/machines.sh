@@ -113,9 +113,12 @@ machine_iommu_pt() {
 	machine_iommu
 	machine_append+=" iommu=pt"
 }
+
+# QEMU's model takes what is behind a bridge for another function: none there.
 machine_amd_iommu() {
 	device "amd-iommu,intremap=on"
-	machine_root_ports
+	gpus_below_switch
+	engine pcie.0
 }
 
 # The firmware puts BARs above 4 GiB when there is no room for all below.
