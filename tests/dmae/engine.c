@@ -152,9 +152,9 @@ int kmsg_open(void)
 	return fd;
 }
 
-bool kmsg_has(int fd, const char *word, const char *other)
+bool kmsg_has(int fd, double seconds, const char *word, const char *other)
 {
-	double end = now() + patience(0) / 2;
+	double end = now() + seconds;
 	char line[8192];
 	ssize_t n;
 

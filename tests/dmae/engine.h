@@ -32,7 +32,7 @@ void write_attribute(const char *folder, const char *name, const char *text);
 
 /* What the kernel says from now on. */
 int kmsg_open(void);
-/* Wait for a line with both words in it; false if it did not come. */
-bool kmsg_has(int fd, const char *word, const char *other);
+/* Wait for a line with both words in it; false if none came. */
+bool kmsg_has(int fd, double seconds, const char *word, const char *other);
 
 #endif

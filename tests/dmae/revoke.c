@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum { LEN = KIB(64), AT = DMAE_AT + MIB(6), SLOT = KIB(256) };
-enum { EVENT_MR_REVOKED = 20 };	/* libibverbs has no name for it */
+enum { EVENT_MR_REVOKED = 32 };	/* libibverbs has no name for it */
 
 struct area {
 	uint64_t at;

@@ -27,12 +27,12 @@ slot() {
 }
 root_port() { slot pcie-root-port "$1" "${2:-pcie.0}"; }
 
-# pcie_switch ID PORT...: a root port, a switch below it, and that one's ports.
+# pcie_switch ID BUS PORT...: a root port, a switch below it, and that one's ports.
 pcie_switch() {
 	local id=$1 port
 
-	shift
-	root_port "$id-root"
+	root_port "$id-root" "$2"
+	shift 2
 	device "x3130-upstream,id=$id,bus=$id-root"
 	for port in "$@"; do
 		slot xio3130-downstream "$port" "$id"
@@ -43,16 +43,16 @@ pcie_switch() {
 gpu() { device "ivshmem-plain,memdev=gpu$1,bus=$2"; }
 engine() { device "lsi53c895a,bus=$1"; }
 
-# A switch with both GPUs, and the engine elsewhere.
+# gpus_below_switch [BUS]: both GPUs, and the engine elsewhere.
 gpus_below_switch() {
-	pcie_switch switch port0 port1
+	pcie_switch switch "${1:-pcie.0}" port0 port1
 	gpu 0 port0
 	gpu 1 port1
 }
 
 # All below one switch, which redirects nothing: by bus address.
 machine_switch() {
-	pcie_switch switch port0 port1 port2
+	pcie_switch switch pcie.0 port0 port1 port2
 	gpu 0 port0
 	gpu 1 port1
 	engine port2
@@ -61,7 +61,7 @@ machine_switch() {
 # The same, with ports that can redirect: QEMU's switches have no ACS, its root
 # ports have it, and work as ports of a switch.
 machine_acs() {
-	pcie_switch switch
+	pcie_switch switch pcie.0
 	root_port port0 switch
 	root_port port1 switch
 	root_port port2 switch
@@ -81,10 +81,11 @@ machine_root_ports() {
 	engine port2
 }
 
+# Not the engine on the second one: QEMU loses INTx there.
 machine_host_bridges() {
-	gpus_below_switch
 	device "pxb-pcie,id=host1,bus_nr=0x80,bus=pcie.0"
-	root_port port2 host1
+	gpus_below_switch host1
+	root_port port2
 	engine port2
 }
 
