@@ -12,7 +12,7 @@ test_apps_dmae() {
 	local programs
 
 	need_programs apps-dmae || return 0
-	chosen "$1" "$top"/tests/apps/{perftest,ucx}.sh "$top"/tests/dmae/*.sh
+	chosen "$1" "$top"/tests/apps/{perftest,pingpong,rdmacm,ucx}.sh "$top"/tests/dmae/*.sh
 	guest_suite apps-dmae base "${on_dmae[@]}" -- "${programs[@]}"
 }
 
@@ -92,7 +92,7 @@ proof_where() {
 	local name start end
 
 	while read -r name start end; do
-		if [ "$1" -ge "$start" ] && [ "$1" -lt "$end" ]; then
+		if (($1 >= start && $1 < end)); then
 			echo "$name"
 			return
 		fi
