@@ -94,15 +94,20 @@ void dmae_qp_fail_sq(struct dmae_qp *qp)
 	spin_unlock_irqrestore(&qp->lock, flags);
 }
 
+static bool dmae_qp_is_quiet(const struct dmae_qp *qp)
+{
+	return dmae_qp_is_idle(qp) || !dmae_qp_is_flushed(qp);
+}
+
 /*
- * Until nothing of a QP that takes nothing any more is under way. It may wait
- * for the channel, which may be broken, and for faults, which take their time.
+ * Until nothing of a QP is under way, or it was made to go on. That may depend
+ * on the channel, which may be broken, and on faults, which take their time.
  */
 void dmae_qp_wait_idle(struct dmae_qp *qp)
 {
 	dma_cookie_t progress = 0;
 
-	while (!wait_event_timeout(qp->idle, dmae_qp_is_idle(qp),
+	while (!wait_event_timeout(qp->idle, dmae_qp_is_quiet(qp),
 				   DMAE_CHAN_TIMEOUT))
 		dmae_chan_check(to_ddev(qp->ibqp.device), &progress);
 }
