@@ -33,7 +33,7 @@ const char *engine_domain(void)
 	return type;
 }
 
-static int debug_open(const char *name, int flags)
+int engine_debug_open(const char *name, int flags)
 {
 	char path[PATH_MAX];
 	int fd;
@@ -48,7 +48,7 @@ static int debug_open(const char *name, int flags)
 
 void engine_move(uint64_t from, uint64_t to, size_t len)
 {
-	int fd = debug_open("raw_move", O_WRONLY), n;
+	int fd = engine_debug_open("raw_move", O_WRONLY), n;
 	char line[64];
 
 	n = snprintf(line, sizeof(line), "%" PRIx64 " %" PRIx64 " %zx\n", from,
@@ -61,7 +61,7 @@ void engine_move(uint64_t from, uint64_t to, size_t len)
 
 uint64_t scratch_address(void)
 {
-	int fd = debug_open("scratch_address", O_RDONLY);
+	int fd = engine_debug_open("scratch_address", O_RDONLY);
 	char line[32] = "";
 
 	if (read(fd, line, sizeof(line) - 1) <= 0)
@@ -72,7 +72,7 @@ uint64_t scratch_address(void)
 
 void scratch_write(const void *data, size_t len)
 {
-	int fd = debug_open("scratch", O_WRONLY);
+	int fd = engine_debug_open("scratch", O_WRONLY);
 
 	if (write(fd, data, len) != (ssize_t)len)
 		fail("cannot write scratch: %s", strerror(errno));
@@ -81,7 +81,7 @@ void scratch_write(const void *data, size_t len)
 
 void scratch_read(void *data, size_t len)
 {
-	int fd = debug_open("scratch", O_RDONLY);
+	int fd = engine_debug_open("scratch", O_RDONLY);
 
 	if (read(fd, data, len) != (ssize_t)len)
 		fail("cannot read scratch: %s", strerror(errno));
@@ -102,28 +102,60 @@ uint64_t bar_address(int gpu)
 	return start;
 }
 
-/* Lines "lkey kind iova bytes dma-address r|rw", one a contiguous piece. */
-uint64_t mr_address(const struct ibv_mr *mr, uint64_t iova)
-{
-	char path[PATH_MAX], line[256], kind[32], rights[8];
-	uint64_t start, len, dma;
+/* A piece of an MR that is contiguous for the engine. */
+struct piece {
 	uint32_t lkey;
+	uint64_t iova, len, dma;
+};
+
+static FILE *pieces_open(void)
+{
+	char path[PATH_MAX];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/sys/kernel/debug/dmae/%s/mrs", dev_name());
 	f = fopen(path, "r");
 	if (!f)
 		fail("open %s: %s", path, strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%" SCNx32 " %31s %" SCNx64 " %" SCNi64
-			   " %" SCNx64 " %7s", &lkey, kind, &start, &len, &dma,
-			   rights) == 6 &&
-		    lkey == mr->lkey && iova >= start && iova - start < len) {
+	return f;
+}
+
+/* Lines "lkey kind iova bytes dma-address r|rw", one a table entry. */
+static bool pieces_next(FILE *f, uint32_t lkey, struct piece *piece)
+{
+	char line[256];
+
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%" SCNx32 " %*s %" SCNx64 " %" SCNu64
+			   " %" SCNx64, &piece->lkey, &piece->iova, &piece->len,
+			   &piece->dma) == 4 && piece->lkey == lkey)
+			return true;
+	return false;
+}
+
+uint64_t mr_address(const struct ibv_mr *mr, uint64_t iova)
+{
+	FILE *f = pieces_open();
+	struct piece piece;
+
+	while (pieces_next(f, mr->lkey, &piece))
+		if (iova >= piece.iova && iova - piece.iova < piece.len) {
 			fclose(f);
-			return dma + (iova - start);
+			return piece.dma + (iova - piece.iova);
 		}
-	}
-	fail("%s has no piece of lkey 0x%x with 0x%" PRIx64, path, mr->lkey, iova);
+	fail("no piece of lkey 0x%x has 0x%" PRIx64, mr->lkey, iova);
+}
+
+unsigned int mr_entries(const struct ibv_mr *mr)
+{
+	FILE *f = pieces_open();
+	struct piece piece;
+	unsigned int n = 0;
+
+	while (pieces_next(f, mr->lkey, &piece))
+		n++;
+	fclose(f);
+	return n;
 }
 
 void write_file(const char *path, const char *text)

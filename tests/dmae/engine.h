@@ -13,6 +13,8 @@ const char *engine_path(void);
 /* Of its IOMMU domain, as sysfs calls it, or "none". */
 const char *engine_domain(void);
 
+/* A file of its driver in debugfs. */
+int engine_debug_open(const char *name, int flags);
 /* Let the engine move bytes between bus addresses, whoever mapped them or not. */
 void engine_move(uint64_t from, uint64_t to, size_t len);
 /* A page of system memory that is mapped for it, and where it has that. */
@@ -25,6 +27,8 @@ void scratch_read(void *data, size_t len);
 uint64_t bar_address(int gpu);
 /* Where the engine has the byte at @iova of the MR. */
 uint64_t mr_address(const struct ibv_mr *mr, uint64_t iova);
+/* How many entries of dmae's table the MR takes. */
+unsigned int mr_entries(const struct ibv_mr *mr);
 
 void write_file(const char *path, const char *text);
 /* The same, of a file in a folder of sysfs. */
