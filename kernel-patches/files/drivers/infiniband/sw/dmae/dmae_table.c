@@ -330,18 +330,19 @@ void dmae_span_release(struct dmae_span *span)
 {
 	struct dmae_mr *mr = span->mr;
 	unsigned long flags;
-	bool last;
+	bool wake;
 
 	if (!mr || span->hold < 0)
 		return;
 
+	/* Who waits was in the queue before it looked, under the same lock. */
 	xa_lock_irqsave(&mr->table, flags);
-	last = !--mr->inflight[span->hold];
+	wake = !--mr->inflight[span->hold] && waitqueue_active(&mr->drained);
 	xa_unlock_irqrestore(&mr->table, flags);
 	span->hold = -1;
 
 	/* The span's reference keeps mr, whatever the zap goes on with. */
-	if (last)
+	if (wake)
 		wake_up(&mr->drained);
 }
 
