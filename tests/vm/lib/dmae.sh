@@ -5,6 +5,13 @@
 # What a program needs to run on dmae instead of rxe.
 on_dmae=(-e RDMA_DEV=dmae0)
 
+# The provider against rings in memory; with the device, dmae-queues does that.
+test_provider() {
+	need_programs provider || return 0
+	check provider/rings "$build/provider.log" \
+		"$build/cmake/providers/dmae/tests/dmae-rings"
+}
+
 test_verbs_dmae() { verbs_suite verbs-dmae base "$1" "${on_dmae[@]}"; }
 test_verbs_dmae_debug() { verbs_suite verbs-dmae-debug debug "$1" "${on_dmae[@]}"; }
 
@@ -12,7 +19,8 @@ test_apps_dmae() {
 	local programs
 
 	need_programs apps-dmae || return 0
-	chosen "$1" "$top"/tests/apps/{perftest,pingpong,rdmacm,ucx}.sh "$top"/tests/dmae/*.sh
+	chosen "$1" "$top"/tests/apps/{perftest,pingpong,rdmacm,ucx}.sh "$top"/tests/dmae/*.sh \
+		"$build/cmake/providers/dmae/tests/dmae-queues"
 	guest_suite apps-dmae base "${on_dmae[@]}" -- "${programs[@]}"
 }
 
@@ -69,6 +77,17 @@ dmae_names() { awk '{ print $1 }' <<<"$dmae_machines"; }
 dmae_without_odp() {
 	! want no_odp "$3" || guest_suite "$1/no_odp" "$2" -M iommu "${on_dmae[@]}" \
 		-a dmae.odp=0 -- "$build"/cmake/tests/dmae/test-{revoke,inject}
+}
+
+# The engine by itself.
+dmae_engine() {
+	local machine
+
+	for machine in switch iommu; do
+		! want "engine_$machine" "$3" ||
+			guest_suite "$1/engine_$machine" "$2" -M "$machine" -- \
+				"$top/tests/dma/engine.sh"
+	done
 }
 
 # Memory of the host where the engine does not reach.
@@ -133,6 +152,7 @@ test_dmae() {
 	# shellcheck disable=SC2046 # words
 	dmae_suite dmae base "$1" $(dmae_names)
 	dmae_without_odp dmae base "$1"
+	dmae_engine dmae base "$1"
 	dmae_high_ram dmae base "$1"
 	dmae_proof dmae base "$1"
 }
@@ -140,4 +160,5 @@ test_dmae() {
 test_dmae_debug() {
 	dmae_suite dmae-debug debug "$1" switch iommu
 	dmae_without_odp dmae-debug debug "$1"
+	dmae_engine dmae-debug debug "$1"
 }

@@ -2,7 +2,7 @@
 # ./run test: the groups of tests, in the order in which they run.
 
 test_groups=(shellcheck model series checkpatch kernel-base verbs-base apps
-	verbs-dmae apps-dmae dmae
+	provider verbs-dmae apps-dmae dmae
 	kernel-debug verbs-debug verbs-dmae-debug dmae-debug kunit sparse steps)
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
