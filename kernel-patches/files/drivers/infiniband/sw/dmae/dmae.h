@@ -322,7 +322,7 @@ int dmae_table_reserve(struct dmae_mr *mr);
 /*
  * Take out all entries that overlap [first, last], and wait until nothing in
  * flight uses them. May sleep, but allocates nothing and waits for the channel
- * only. A channel that does not finish is aborted, with dmae_chan_abort().
+ * only. A channel that does not finish is aborted, see dmae_chan_check().
  */
 void dmae_table_zap(struct dmae_mr *mr, unsigned long first,
 		    unsigned long last);
@@ -620,13 +620,10 @@ int dmae_op_issue(struct dmae_op *op, struct dmae_miss *miss);
 /* Let the channel begin with what was submitted. */
 void dmae_qp_push(struct dmae_qp *qp);
 /*
- * The channel does not finish: stop it, and complete what it had as aborted.
- * May sleep, but allocates nothing: called from invalidations.
- */
-void dmae_chan_abort(struct dmae_dev *dev);
-/*
- * For who waits for it, every DMAE_CHAN_TIMEOUT: abort if it has something to
- * do, and has done nothing since the last call.
+ * For who waits for the channel, every DMAE_CHAN_TIMEOUT: if it has something
+ * to do, and has done nothing since the last call, stop it, and complete what
+ * it had as aborted. May sleep, but allocates nothing: called from
+ * invalidations.
  */
 void dmae_chan_check(struct dmae_dev *dev, dma_cookie_t *progress);
 

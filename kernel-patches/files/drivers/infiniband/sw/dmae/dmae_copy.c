@@ -4,7 +4,7 @@
  *
  * op->pending counts the descriptors of an operation that the channel has, and
  * one more while issue_lock is held to make them. Whoever makes it 0, the
- * callback of the last one, the issuer or dmae_chan_abort(), is alone with what
+ * callback of the last one, the issuer or dmae_chan_check(), is alone with what
  * the channel had, and is the last of them to touch the operation.
  *
  * The spans are held from their translation until then, so what an invalidation
@@ -191,7 +191,7 @@ static void dmae_op_abort(struct dmae_op *op)
 	dmae_batch_end(op);
 }
 
-static void dmae_chan_abort_locked(struct dmae_dev *dev)
+static void dmae_chan_abort(struct dmae_dev *dev)
 {
 	unsigned long qpn;
 	unsigned int i;
@@ -211,13 +211,6 @@ static void dmae_chan_abort_locked(struct dmae_dev *dev)
 	}
 }
 
-void dmae_chan_abort(struct dmae_dev *dev)
-{
-	mutex_lock(&dev->issue_lock);
-	dmae_chan_abort_locked(dev);
-	mutex_unlock(&dev->issue_lock);
-}
-
 static bool dmae_chan_check_locked(struct dmae_dev *dev,
 				   dma_cookie_t *progress)
 {
@@ -230,7 +223,7 @@ static bool dmae_chan_check_locked(struct dmae_dev *dev,
 	*progress = state.last;
 	if (state.last != seen)
 		return false;
-	dmae_chan_abort_locked(dev);
+	dmae_chan_abort(dev);
 	return true;
 }
 

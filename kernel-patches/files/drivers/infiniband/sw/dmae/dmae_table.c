@@ -28,9 +28,6 @@
 
 #include "dmae_mr.h"
 
-/* How long the channel gets to finish what a zap waits for. */
-#define ZAP_TIMEOUT	(10 * HZ)
-
 /* What is done at a time with interrupts off. */
 enum {
 	MERGE_ENTRIES = 64,
@@ -366,13 +363,11 @@ static bool table_drained(struct dmae_mr *mr, unsigned int hold)
  */
 static void table_wait(struct dmae_mr *mr, unsigned int hold)
 {
+	dma_cookie_t progress = 0;
+
 	while (!wait_event_timeout(mr->drained, table_drained(mr, hold),
-				   ZAP_TIMEOUT)) {
-		ibdev_err(mr->ibmr.device,
-			  "DMA to or from MR %#x does not finish: aborting the channel\n",
-			  mr->key);
-		dmae_chan_abort(to_ddev(mr->ibmr.device));
-	}
+				   DMAE_CHAN_TIMEOUT))
+		dmae_chan_check(to_ddev(mr->ibmr.device), &progress);
 }
 
 void dmae_table_zap(struct dmae_mr *mr, unsigned long first,
