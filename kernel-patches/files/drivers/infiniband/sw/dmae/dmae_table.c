@@ -332,8 +332,8 @@ void dmae_span_release(struct dmae_span *span)
 	if (!mr || span->hold < 0)
 		return;
 
-	/* Who waits was in the queue before it looked, under the same lock. */
 	xa_lock_irqsave(&mr->table, flags);
+	/* Who waits was in the queue before it looked, under the same lock. */
 	wake = !--mr->inflight[span->hold] && waitqueue_active(&mr->drained);
 	xa_unlock_irqrestore(&mr->table, flags);
 	span->hold = -1;
