@@ -32,13 +32,13 @@ test_apps_dmae() {
 #
 # machine        common       domain   BAR  CPU address   programs
 dmae_machines='
-switch           switch       none     low  yes physical  errors,events,states,removal
+switch           switch       none     low  yes physical  errors,events,states,dmabuf,removal
 acs_redirect     switch       none     low  yes physical
 root_ports       root-ports   none     low  yes physical
 host_bridges     host-bridges none     low  yes physical
 unlisted_switch  switch       none     low  no  physical
 unlisted         root-ports   none     low  no  EREMOTEIO
-iommu            root-ports   DMA-FQ   low  yes iova      inject,removal,opcodes
+iommu            root-ports   DMA-FQ   low  yes iova      inject,removal,opcodes,dmabuf
 iommu_strict     root-ports   DMA      low  yes iova      inject
 iommu_pt         root-ports   identity low  yes physical
 amd_iommu        root-ports   DMA      low  yes iova      inject
@@ -76,7 +76,7 @@ dmae_names() { awk '{ print $1 }' <<<"$dmae_machines"; }
 # does not reach any more either.
 dmae_without_odp() {
 	! want no_odp "$3" || guest_suite "$1/no_odp" "$2" -M iommu "${on_dmae[@]}" \
-		-a dmae.odp=0 -- "$build"/cmake/tests/dmae/test-{revoke,inject}
+		-a dmae.odp=0 -- "$build"/cmake/tests/dmae/test-{revoke,inject,dmabuf}
 }
 
 # The engine by itself.
