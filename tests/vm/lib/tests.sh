@@ -114,18 +114,21 @@ test_kernel() {
 test_kernel_base() { test_kernel base; }
 test_kernel_debug() { test_kernel debug; }
 
-# existing_objects SRC FILE.c...: the objects of those that are there and that
-# their Makefile names (a file may be included in another one instead).
+# existing_objects SRC OUT FILE.c...: the objects of those that are there, that
+# their Makefile names (a file may be included in another one instead), and that
+# OUT's configuration wants.
 existing_objects() {
-	local src=$1 file object
+	local src=$1 out=$2 file object rule option
 
-	shift
+	shift 2
 	for file in "$@"; do
 		object=${file##*/}
 		object=${object%.c}.o
-		[ ! -e "$src/$file" ] ||
-			! grep -qwF -- "$object" "$src/${file%/*}/Makefile" ||
-			echo "${file%/*}/$object"
+		[ -e "$src/$file" ] || continue
+		rule=$(grep -wF -m1 -- "$object" "$src/${file%/*}/Makefile") || continue
+		option=$(sed -n 's/.*(\(CONFIG_[A-Z0-9_]*\)).*/\1/p' <<<"$rule")
+		[ -z "$option" ] || grep -qx "$option=y" "$out/.config" || continue
+		echo "${file%/*}/$object"
 	done
 }
 
@@ -135,7 +138,7 @@ sparse_warnings() {
 
 	kernel_prepare "$1"
 	shift
-	mapfile -t objects < <(existing_objects "$src" "$@")
+	mapfile -t objects < <(existing_objects "$src" "$out" "$@")
 	make -C "$src" O="$out" C=2 "${objects[@]}" >"$log" 2>&1 || return 1
 	sed -nE 's,^(.*\.[ch]):[0-9]+:[0-9]+: (warning|error),\1: \2,p' "$log" |
 		sed "s,$src/,," | LC_ALL=C sort -u >"$log.sorted"
@@ -199,7 +202,7 @@ test_steps() {
 			fi
 		done < <(git -C "$git" diff --no-renames --name-status "$commit^" "$commit")
 		kernel_configure "$src" "$out" steps
-		mapfile -t objects < <(existing_objects "$src" "${files[@]}")
+		mapfile -t objects < <(existing_objects "$src" "$out" "${files[@]}")
 		log=$build/steps/$step.log
 		if spawn_wait nice make -C "$src" "O=$out" -j"$(nproc)" "${objects[@]}" \
 				>"$log" 2>&1; then
