@@ -13,7 +13,16 @@ test_provider() {
 }
 
 test_verbs_dmae() { verbs_suite verbs-dmae base "$1" "${on_dmae[@]}"; }
-test_verbs_dmae_debug() { verbs_suite verbs-dmae-debug debug "$1" "${on_dmae[@]}"; }
+
+# All but those that take long there for what they are about, much data and how
+# a BAR is taken back, which rxe's run has.
+test_verbs_dmae_debug() {
+	local programs tests=$build/cmake/tests/verbs
+
+	need_programs verbs-dmae-debug || return 0
+	chosen "$1" "$tests"/test-{advise,invalidate,odp,opcodes,ranges,refuse,rereg,sges,stress}
+	guest_suite verbs-dmae-debug debug "${on_dmae[@]}" -- "${programs[@]}"
+}
 
 test_apps_dmae() {
 	local programs
