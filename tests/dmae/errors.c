@@ -49,11 +49,30 @@ struct parts {
 	struct ibv_sge to;		/* the first receive */
 };
 
-static void no_lkey(struct parts *p) { p->local->lkey += 1; }
-static void zero_lkey(struct parts *p) { p->local->lkey = 0; }
-static void stale_lkey(struct parts *p) { p->local->lkey = stale_mr(p->bed).lkey; }
-static void foreign_lkey(struct parts *p) { p->local->lkey = foreign_mr(p->bed)->lkey; }
-static void readonly_lkey(struct parts *p) { p->local->lkey = other_mr(p->bed, dev.pd, 0)->lkey; }
+static void no_lkey(struct parts *p)
+{
+	p->local->lkey += 1;
+}
+
+static void zero_lkey(struct parts *p)
+{
+	p->local->lkey = 0;
+}
+
+static void stale_lkey(struct parts *p)
+{
+	p->local->lkey = stale_mr(p->bed).lkey;
+}
+
+static void foreign_lkey(struct parts *p)
+{
+	p->local->lkey = foreign_mr(p->bed)->lkey;
+}
+
+static void readonly_lkey(struct parts *p)
+{
+	p->local->lkey = other_mr(p->bed, dev.pd, 0)->lkey;
+}
 
 static void local_past_end(struct parts *p)
 {
@@ -84,12 +103,30 @@ static void too_long(struct parts *p)
 	p->wr.num_sge = 2;
 }
 
-static void longer_atomic(struct parts *p) { p->local->length = 16; }
+static void longer_atomic(struct parts *p)
+{
+	p->local->length = 16;
+}
 
-static void no_rkey(struct parts *p) { p->wr.wr.rdma.rkey += 1; }
-static void zero_rkey(struct parts *p) { p->wr.wr.rdma.rkey = 0; }
-static void stale_rkey(struct parts *p) { p->wr.wr.rdma.rkey = stale_mr(p->bed).rkey; }
-static void foreign_rkey(struct parts *p) { p->wr.wr.rdma.rkey = foreign_mr(p->bed)->rkey; }
+static void no_rkey(struct parts *p)
+{
+	p->wr.wr.rdma.rkey += 1;
+}
+
+static void zero_rkey(struct parts *p)
+{
+	p->wr.wr.rdma.rkey = 0;
+}
+
+static void stale_rkey(struct parts *p)
+{
+	p->wr.wr.rdma.rkey = stale_mr(p->bed).rkey;
+}
+
+static void foreign_rkey(struct parts *p)
+{
+	p->wr.wr.rdma.rkey = foreign_mr(p->bed)->rkey;
+}
 
 static void remote_past_end(struct parts *p)
 {
@@ -141,8 +178,15 @@ static void qp_rights(struct parts *p)
 	set_attr(p->bed->pair.qp[RESPONDER], attr, IBV_QP_ACCESS_FLAGS);
 }
 
-static void misaligned(struct parts *p) { p->wr.wr.atomic.remote_addr += 4; }
-static void misaligned_by_1(struct parts *p) { p->wr.wr.atomic.remote_addr += 1; }
+static void misaligned(struct parts *p)
+{
+	p->wr.wr.atomic.remote_addr += 4;
+}
+
+static void misaligned_by_1(struct parts *p)
+{
+	p->wr.wr.atomic.remote_addr += 1;
+}
 
 /* That comes after the message, which is empty here to leave no trace. */
 static void invalidate(struct parts *p)
@@ -151,13 +195,40 @@ static void invalidate(struct parts *p)
 	p->wr.invalidate_rkey = p->bed->mem.mr->rkey + 1;
 }
 
-static void recv_short(struct parts *p) { p->to.length = LEN - 1; }
-static void recv_empty(struct parts *p) { p->to.length = 0; }
-static void recv_lkey(struct parts *p) { p->to.lkey += 1; }
-static void recv_stale(struct parts *p) { p->to.lkey = stale_mr(p->bed).lkey; }
-static void recv_foreign(struct parts *p) { p->to.lkey = foreign_mr(p->bed)->lkey; }
-static void recv_readonly(struct parts *p) { p->to.lkey = other_mr(p->bed, dev.pd, 0)->lkey; }
-static void recv_past_end(struct parts *p) { p->to.addr += BED_LEN - ZEROES_AT; }
+static void recv_short(struct parts *p)
+{
+	p->to.length = LEN - 1;
+}
+
+static void recv_empty(struct parts *p)
+{
+	p->to.length = 0;
+}
+
+static void recv_lkey(struct parts *p)
+{
+	p->to.lkey += 1;
+}
+
+static void recv_stale(struct parts *p)
+{
+	p->to.lkey = stale_mr(p->bed).lkey;
+}
+
+static void recv_foreign(struct parts *p)
+{
+	p->to.lkey = foreign_mr(p->bed)->lkey;
+}
+
+static void recv_readonly(struct parts *p)
+{
+	p->to.lkey = other_mr(p->bed, dev.pd, 0)->lkey;
+}
+
+static void recv_past_end(struct parts *p)
+{
+	p->to.addr += BED_LEN - ZEROES_AT;
+}
 
 /* ---- what has to come of it ---- */
 

@@ -7,20 +7,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LEN = 512, RECVS = 10 };
+enum { RECVS = 10 };
 
 static void send_flags(const struct bed *bed, uint64_t id, unsigned int flags)
 {
-	struct ibv_sge from = sge(&bed->mem, 0, LEN);
+	struct ibv_sge from = sge(&bed->mem, 0, MESSAGE_LEN);
 	struct ibv_send_wr wr = request(bed, id, IBV_WR_SEND, &from);
 
 	wr.send_flags = flags;
 	post_one(bed->pair.qp[REQUESTER], &wr);
-}
-
-static void receive_one(struct bed *bed, uint64_t id)
-{
-	receive(bed, RESPONDER, id, sge(&bed->mem, ZEROES_AT, LEN));
 }
 
 /* ---- shared receive queues ---- */
@@ -115,7 +110,7 @@ static void run_srq_error(const void *arg)
 
 	(void)arg;
 	bed_open(&bed, IBV_QPT_RC, PAIR_SRQ);
-	receive(&bed, RESPONDER, RECV_ID, sge(&bed.mem, ZEROES_AT, LEN - 1));
+	receive(&bed, RESPONDER, RECV_ID, sge(&bed.mem, ZEROES_AT, MESSAGE_LEN - 1));
 	receive_one(&bed, RECV_ID + 1);
 	send_flags(&bed, 1, 0);
 	want_one(bed.pair.cq[REQUESTER], 1, IBV_WC_REM_INV_REQ_ERR);
@@ -149,7 +144,7 @@ static void run_cq_overflow(const void *arg)
 	peer.qpn = qp->qp_num;
 	qp_connect(qp, &peer);
 	for (i = 0; i <= cq->cqe; i++) {
-		struct ibv_sge from = sge(&bed.mem, 0, LEN);
+		struct ibv_sge from = sge(&bed.mem, 0, MESSAGE_LEN);
 		struct ibv_send_wr wr = request(&bed, i, IBV_WR_RDMA_WRITE, &from);
 
 		if (i == cq->cqe)

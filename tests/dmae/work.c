@@ -2,7 +2,9 @@
 /* Work requests that are told apart, and what becomes of them. */
 #include "work.h"
 
+#include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* How long what must not come is waited for. */
@@ -189,4 +191,82 @@ void set_attr(struct ibv_qp *qp, struct ibv_qp_attr attr, int mask)
 	attr.qp_state = IBV_QPS_SQD;
 	modify(qp, &attr, IBV_QP_STATE | mask);
 	to_state(qp, IBV_QPS_RTS);
+}
+
+/* ---- messages ---- */
+
+struct ibv_send_wr message(const struct bed *bed, uint64_t id,
+				  struct ibv_sge *from)
+{
+	struct ibv_send_wr wr = request(bed, id, IBV_WR_SEND, from);
+
+	wr.send_flags = IBV_SEND_SIGNALED;
+	return wr;
+}
+
+void send_one(const struct bed *bed, uint64_t id)
+{
+	struct ibv_sge from = sge(&bed->mem, 0, MESSAGE_LEN);
+	struct ibv_send_wr wr = message(bed, id, &from);
+
+	post_one(bed->pair.qp[REQUESTER], &wr);
+}
+
+void write_one(const struct bed *bed, uint64_t id)
+{
+	struct ibv_sge from = sge(&bed->mem, 0, MESSAGE_LEN);
+	struct ibv_send_wr wr = request(bed, id, IBV_WR_RDMA_WRITE, &from);
+
+	wr.send_flags = IBV_SEND_SIGNALED;
+	post_one(bed->pair.qp[REQUESTER], &wr);
+}
+
+void receive_one(struct bed *bed, uint64_t id)
+{
+	receive(bed, RESPONDER, id, sge(&bed->mem, ZEROES_AT + 2 * MESSAGE_LEN, MESSAGE_LEN));
+}
+
+void want_message(struct bed *bed, uint64_t send, uint64_t recv)
+{
+	want_one(bed->pair.cq[REQUESTER], send, IBV_WC_SUCCESS);
+	want_one(bed->pair.cq[RESPONDER], recv, IBV_WC_SUCCESS);
+	same_check(bed->mem.addr + ZEROES_AT + 2 * MESSAGE_LEN, bed->mem.addr, MESSAGE_LEN,
+		   "what was received");
+}
+
+unsigned long rnr_naks(void)
+{
+	char path[PATH_MAX];
+	unsigned long n;
+	FILE *file;
+
+	snprintf(path, sizeof(path),
+		 "/sys/class/infiniband/%s/ports/1/hw_counters/rnr_naks", dev_name());
+	file = fopen(path, "r");
+	if (!file || fscanf(file, "%lu", &n) != 1)
+		fail("cannot read %s", path);
+	fclose(file);
+	return n;
+}
+
+void wait_naks(unsigned long n)
+{
+	double end = now() + patience(0);
+
+	while (rnr_naks() < n) {
+		if (now() > end)
+			fail("%lu RNR NAKs, expected %lu", rnr_naks(), n);
+		usleep(2000);
+	}
+}
+
+void rnr_open(struct bed *bed, uint8_t retries)
+{
+	const struct ibv_qp_attr attr = {
+		.rnr_retry = retries, .min_rnr_timer = RNR_TIMER,
+	};
+
+	bed_open(bed, IBV_QPT_RC, 0);
+	set_attr(bed->pair.qp[REQUESTER], attr, IBV_QP_RNR_RETRY);
+	set_attr(bed->pair.qp[RESPONDER], attr, IBV_QP_MIN_RNR_TIMER);
 }

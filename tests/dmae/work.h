@@ -54,4 +54,22 @@ void want_no_event(void);
 void set_attr(struct ibv_qp *qp, struct ibv_qp_attr attr, int mask);
 void to_state(struct ibv_qp *qp, enum ibv_qp_state state);
 
+/* One message, and one write of the same bytes to the start of the second half. */
+enum { MESSAGE_LEN = 512 };
+
+struct ibv_send_wr message(const struct bed *bed, uint64_t id,
+			   struct ibv_sge *from);
+void send_one(const struct bed *bed, uint64_t id);
+void write_one(const struct bed *bed, uint64_t id);
+void receive_one(struct bed *bed, uint64_t id);
+void want_message(struct bed *bed, uint64_t send, uint64_t recv);
+
+/* RC with this rnr_retry. What has waited for a receive tries again after 41 ms. */
+enum { RNR_TIMER = 24, RNR_MS = 41 };
+
+void rnr_open(struct bed *bed, uint8_t retries);
+/* How many there have been, on all of the device; until there are so many. */
+unsigned long rnr_naks(void);
+void wait_naks(unsigned long n);
+
 #endif
