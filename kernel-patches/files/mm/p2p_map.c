@@ -7,6 +7,7 @@
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/lockdep.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/p2p_map.h>
@@ -47,6 +48,22 @@ static bool runs_cover_request(const struct p2p_mapping *map,
 		addr += run->len;
 	}
 	return addr == req->end;
+}
+
+/* What every mapping of an exporter's has to be, and gets. */
+static struct p2p_mapping *check_mapping(struct p2p_mapping *map,
+					 struct p2p_request *req)
+{
+	map->node.start = req->start;
+	map->node.last = req->end - 1;
+	map->write = req->write;
+
+	if (WARN_ON_ONCE(!runs_cover_request(map, req))) {
+		p2p_unmap(map);
+		return p2p_refuse(req, NULL, -EIO,
+				  "the exporter's runs are not what was asked for");
+	}
+	return map;
 }
 
 /**
@@ -98,21 +115,54 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 	if (IS_ERR(map))
 		return map;
 
-	map->node.start = req->start;
-	map->node.last = req->end - 1;
-	map->write = req->write;
 	/* A wrapper, as kernfs is one, has named whose mapping it is. */
 	if (!map->vm_ops)
 		map->vm_ops = vma->vm_ops;
-
-	if (WARN_ON_ONCE(!runs_cover_request(map, req))) {
-		p2p_unmap(map);
-		return p2p_refuse(req, NULL, -EIO,
-				  "the exporter's runs are not what was asked for");
-	}
-	return map;
+	return check_mapping(map, req);
 }
 EXPORT_SYMBOL_GPL(p2p_map_vma);
+
+/**
+ * p2p_map_private() - map device-private pages for a peer device
+ * @pages: the pages, as many as the request has; all belong to one pgmap, and
+ *	the caller has a reference on each
+ * @req: who wants them, and where in the process they are
+ *
+ * The mapping does not keep the pages, which may migrate at any time: it lasts
+ * until the next invalidation, as that of p2p_map_vma() does, and is used under
+ * the same rules.
+ *
+ * Context: mmap_lock held for read. May sleep, and take the owner's locks.
+ *
+ * Return: the mapping, or ERR_PTR: -EAGAIN as for p2p_map_vma(). Any other
+ * error says that the owner does not want to.
+ */
+struct p2p_mapping *p2p_map_private(struct page *const *pages,
+				    struct p2p_request *req)
+{
+	struct dev_pagemap *pgmap = pages[0]->pgmap;
+	struct p2p_mapping *map;
+
+	req->reason = NULL;
+	strscpy(req->exporter, "device-private memory");
+
+	if (!pgmap->ops->p2p_map)
+		return p2p_refuse(req, NULL, -EPERM,
+				  "its driver does not export it");
+	map = pgmap->ops->p2p_map(pages, req);
+	if (IS_ERR(map))
+		return map;
+
+	/*
+	 * The pages may be gone before the mapping is: pages migrate without
+	 * mmap_lock too, and whoever holds a mapping ends it in its own time
+	 * if it learns of that before it has used it.
+	 */
+	percpu_ref_get(&pgmap->ref);
+	map->pgmap = pgmap;
+	return check_mapping(map, req);
+}
+EXPORT_SYMBOL_GPL(p2p_map_private);
 
 /**
  * p2p_unmap() - end a peer mapping
@@ -127,9 +177,16 @@ EXPORT_SYMBOL_GPL(p2p_map_vma);
  */
 void p2p_unmap(struct p2p_mapping *map)
 {
+	struct dev_pagemap *pgmap = map->pgmap;
+
 	lock_map_acquire(&p2p_unmap_lockdep);
-	map->vm_ops->p2p_unmap(map);
+	if (pgmap)
+		pgmap->ops->p2p_unmap(map);
+	else
+		map->vm_ops->p2p_unmap(map);
 	lock_map_release(&p2p_unmap_lockdep);
+
+	put_dev_pagemap(pgmap);
 }
 EXPORT_SYMBOL_GPL(p2p_unmap);
 

@@ -127,7 +127,7 @@ existing_objects() {
 		[ -e "$src/$file" ] || continue
 		rule=$(grep -wF -m1 -- "$object" "$src/${file%/*}/Makefile") || continue
 		option=$(sed -n 's/.*(\(CONFIG_[A-Z0-9_]*\)).*/\1/p' <<<"$rule")
-		[ -z "$option" ] || grep -qx "$option=y" "$out/.config" || continue
+		[ -z "$option" ] || grep -qx "$option=[ym]" "$out/.config" || continue
 		echo "${file%/*}/$object"
 	done
 }

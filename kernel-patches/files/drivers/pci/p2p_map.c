@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Peer mappings of PCI BARs, for exporters whose vma is a plain window on one.
- * The contract is in Documentation/mm/p2p_map.rst.
+ * Peer mappings for exporters that are PCI devices: of a BAR, of parts of it,
+ * and of host memory that stands in for it. The contract is in
+ * Documentation/mm/p2p_map.rst.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
@@ -12,6 +13,7 @@
 #include <linux/p2p_map.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/pci.h>
+#include <linux/range.h>
 #include <linux/slab.h>
 
 /* Parameters are "pci.*", as they are about the bus. */
@@ -26,16 +28,17 @@ MODULE_PARM_DESC(p2p_user_bars,
 		 "Let other devices access BARs that a process has mapped (sysfs, procfs, vfio)");
 
 /*
- * A part of a BAR, mapped for one importer. It holds no reference: the importer
- * is there for as long as it has mappings, and unmapping does not need the
- * exporter.
+ * Memory mapped for one importer: ranges of a BAR, or pages. It holds no
+ * reference: the importer is there for as long as it has mappings, and unmapping
+ * does not need the exporter.
  */
-struct pci_bar_mapping {
+struct pci_p2p_mapping {
 	struct p2p_mapping map;
-	struct p2p_run run;
 	struct device *importer;
 	enum p2p_path path;
 	enum dma_data_direction dir;
+	bool pages;		/* of the host, not of a BAR */
+	struct p2p_run runs[];
 };
 
 static bool memory_enabled(struct pci_dev *pdev)
@@ -60,26 +63,52 @@ static bool mask_covers(u64 mask, u64 addr, size_t len)
 	return !check_add_overflow(addr, len - 1, &last) && last <= mask;
 }
 
-static int map_for_cpu(struct pci_bar_mapping *bar, phys_addr_t phys,
-		       bool prefetch)
+static struct pci_p2p_mapping *alloc_mapping(const struct p2p_request *req,
+					     enum p2p_path path,
+					     unsigned int nr_runs)
 {
-	void __iomem *va = prefetch ? ioremap_wc(phys, bar->run.len) :
-				      ioremap(phys, bar->run.len);
+	struct pci_p2p_mapping *map;
+
+	map = kvzalloc(struct_size(map, runs, nr_runs), GFP_KERNEL);
+	if (!map)
+		return NULL;
+	map->importer = req->importer;
+	map->path = path;
+	map->dir = req->write ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
+	map->map.runs = map->runs;
+	return map;
+}
+
+/* The run that is to be mapped next: it starts where the last one ends. */
+static struct p2p_run *next_run(struct pci_p2p_mapping *map,
+				const struct p2p_request *req, size_t len)
+{
+	struct p2p_run *run = &map->runs[map->map.nr_runs];
+
+	run->start = map->map.nr_runs ? run[-1].start + run[-1].len : req->start;
+	run->len = len;
+	return run;
+}
+
+static int map_for_cpu(struct p2p_run *run, phys_addr_t phys, bool prefetch)
+{
+	void __iomem *va = prefetch ? ioremap_wc(phys, run->len) :
+				      ioremap(phys, run->len);
 
 	if (!va)
 		return -ENOMEM;
-	bar->run.addr = (dma_addr_t)(uintptr_t)va;
-	bar->run.iomem = true;
+	run->addr = (dma_addr_t)(uintptr_t)va;
+	run->iomem = true;
 	return 0;
 }
 
 /* Can the importer produce these addresses itself, with nothing to translate? */
-static bool reaches(const struct pci_bar_mapping *bar, u64 addr)
+static bool reaches(struct device *importer, u64 addr, size_t len)
 {
-	u64 mask = min_not_zero(dma_get_mask(bar->importer),
-				bar->importer->bus_dma_limit);
+	u64 mask = min_not_zero(dma_get_mask(importer),
+				importer->bus_dma_limit);
 
-	return mask_covers(mask, addr, bar->run.len);
+	return mask_covers(mask, addr, len);
 }
 
 /*
@@ -88,43 +117,157 @@ static bool reaches(const struct pci_bar_mapping *bar, u64 addr)
  */
 #define BAR_DMA_ATTRS	DMA_ATTR_SKIP_CPU_SYNC
 
-static int map_through_host(struct pci_bar_mapping *bar, phys_addr_t phys)
+static int map_through_host(const struct pci_p2p_mapping *map,
+			    struct p2p_run *run, phys_addr_t phys)
 {
-	struct device *dev = bar->importer;
+	struct device *dev = map->importer;
 	dma_addr_t dma;
 
 	/* dma_map_resource() would take the request for a bug of its caller. */
-	if (!use_dma_iommu(dev) && !get_dma_ops(dev) && !reaches(bar, phys))
+	if (!use_dma_iommu(dev) && !get_dma_ops(dev) &&
+	    !reaches(dev, phys, run->len))
 		return -EREMOTEIO;
 
-	dma = dma_map_resource(dev, phys, bar->run.len, bar->dir,
-			       BAR_DMA_ATTRS);
+	dma = dma_map_resource(dev, phys, run->len, map->dir, BAR_DMA_ATTRS);
 	if (dma_mapping_error(dev, dma))
 		return -EREMOTEIO;
-	bar->run.addr = dma;
+	run->addr = dma;
 	return 0;
 }
 
-static int map_bus_address(struct pci_bar_mapping *bar, pci_bus_addr_t addr)
+static int map_bus_address(const struct pci_p2p_mapping *map,
+			   struct p2p_run *run, pci_bus_addr_t addr)
 {
-	if (!reaches(bar, addr))
+	if (!reaches(map->importer, addr, run->len))
 		return -EREMOTEIO;
-	bar->run.addr = addr;
+	run->addr = addr;
 	return 0;
 }
 
-/*
- * dma_unmap_resource(), and the translation is gone when this returns: with a
- * flush queue the IOMMU would remember it for some milliseconds more.
- */
-static void unmap_through_host(struct pci_bar_mapping *bar)
+static int map_bar_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
+		       struct pci_dev *pdev, int bar, phys_addr_t phys)
 {
-	struct iommu_domain *domain = iommu_get_domain_for_dev(bar->importer);
+	switch (map->path) {
+	case P2P_PATH_CPU:
+		return map_for_cpu(run, phys, pci_resource_flags(pdev, bar) &
+					      IORESOURCE_PREFETCH);
+	case P2P_PATH_BUS:
+		return map_bus_address(map, run, pci_bus_address(pdev, bar) +
+				       (phys - pci_resource_start(pdev, bar)));
+	case P2P_PATH_HOST:
+		return map_through_host(map, run, phys);
+	default:
+		return -EREMOTEIO;
+	}
+}
 
-	dma_unmap_resource(bar->importer, bar->run.addr, bar->run.len, bar->dir,
-			   BAR_DMA_ATTRS);
-	if (domain && domain->type == IOMMU_DOMAIN_DMA_FQ)
-		iommu_flush_iotlb_all(domain);
+static int map_page_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
+			struct page *page)
+{
+	struct device *dev = map->importer;
+	dma_addr_t dma;
+
+	if (map->path == P2P_PATH_CPU) {
+		if (PageHighMem(page))
+			return -EREMOTEIO;
+		run->addr = (dma_addr_t)(uintptr_t)page_address(page);
+		return 0;
+	}
+
+	dma = dma_map_page(dev, page, 0, run->len, map->dir);
+	if (dma_mapping_error(dev, dma))
+		return -EREMOTEIO;
+	/* A bounce buffer would be what the importer sees from here on. */
+	if (dma_need_sync(dev, dma)) {
+		dma_unmap_page(dev, dma, run->len, map->dir);
+		return -EREMOTEIO;
+	}
+	run->addr = dma;
+	return 0;
+}
+
+static void unmap_run(const struct pci_p2p_mapping *map,
+		      const struct p2p_run *run)
+{
+	switch (map->path) {
+	case P2P_PATH_CPU:
+		if (!map->pages)
+			iounmap((void __iomem *)(uintptr_t)run->addr);
+		break;
+	case P2P_PATH_HOST:
+		if (map->pages)
+			dma_unmap_page(map->importer, run->addr, run->len,
+				       map->dir);
+		else
+			dma_unmap_resource(map->importer, run->addr, run->len,
+					   map->dir, BAR_DMA_ATTRS);
+		break;
+	default:
+		break;
+	}
+}
+
+/**
+ * pci_p2p_unmap() - p2p_unmap() for mappings of the functions below
+ * @mapping: the mapping, freed by this
+ *
+ * Context: that of p2p_unmap() in struct vm_operations_struct. Takes no lock of
+ * the exporter's.
+ */
+void pci_p2p_unmap(struct p2p_mapping *mapping)
+{
+	struct pci_p2p_mapping *map =
+		container_of(mapping, struct pci_p2p_mapping, map);
+	struct iommu_domain *domain;
+	unsigned int i;
+
+	for (i = 0; i < mapping->nr_runs; i++)
+		unmap_run(map, &map->runs[i]);
+
+	/* With a flush queue the IOMMU would remember them for some time. */
+	if (map->path == P2P_PATH_HOST) {
+		domain = iommu_get_domain_for_dev(map->importer);
+		if (domain && domain->type == IOMMU_DOMAIN_DMA_FQ)
+			iommu_flush_iotlb_all(domain);
+	}
+	kvfree(map);
+}
+EXPORT_SYMBOL_GPL(pci_p2p_unmap);
+
+static const char *why_not(const struct pci_p2p_mapping *map, int err)
+{
+	if (err == -ENOMEM)
+		return "no kernel address space to map the BAR";
+	if (map->path == P2P_PATH_NONE)
+		return "PCI has no path between the two devices";
+	return "the BAR is out of reach for the importer's DMA";
+}
+
+static struct p2p_mapping *map_bar_ranges(struct pci_dev *pdev, int bar,
+					  const struct range *ranges,
+					  unsigned int nr,
+					  struct p2p_request *req)
+{
+	struct pci_p2p_mapping *map;
+	const char *reason;
+	unsigned int i;
+	int ret;
+
+	map = alloc_mapping(req, device_test_p2p(req->importer, &pdev->dev), nr);
+	if (!map)
+		return ERR_PTR(-ENOMEM);
+
+	for (i = 0; i < nr; i++) {
+		ret = map_bar_run(map, next_run(map, req, range_len(&ranges[i])),
+				  pdev, bar, ranges[i].start);
+		if (ret) {
+			reason = why_not(map, ret);
+			pci_p2p_unmap(&map->map);
+			return p2p_refuse(req, &pdev->dev, ret, reason);
+		}
+		map->map.nr_runs++;
+	}
+	return &map->map;
 }
 
 /**
@@ -141,7 +284,7 @@ static void unmap_through_host(struct pci_bar_mapping *bar)
  *
  * Context: that of p2p_map() in struct vm_operations_struct.
  *
- * Return: the mapping, for pci_p2p_unmap_bar(), or ERR_PTR:
+ * Return: the mapping, for pci_p2p_unmap(), or ERR_PTR:
  *
  * * -EPERM - not a memory BAR, memory decoding is off, the range is not inside
  *   the BAR or shares a page with something else
@@ -156,8 +299,7 @@ struct p2p_mapping *pci_p2p_map_bar(struct pci_dev *pdev, int bar,
 	resource_size_t size = pci_resource_len(pdev, bar);
 	phys_addr_t phys = pci_resource_start(pdev, bar) + offset;
 	size_t len = req->end - req->start;
-	struct pci_bar_mapping *map;
-	int ret;
+	struct range range;
 
 	if ((pci_resource_flags(pdev, bar) &
 	     (IORESOURCE_MEM | IORESOURCE_UNSET)) != IORESOURCE_MEM)
@@ -169,70 +311,144 @@ struct p2p_mapping *pci_p2p_map_bar(struct pci_dev *pdev, int bar,
 		return p2p_refuse(req, &pdev->dev, -EPERM,
 				  "not whole pages of the BAR");
 
-	map = kzalloc(sizeof(*map), GFP_KERNEL);
-	if (!map)
-		return ERR_PTR(-ENOMEM);
-	map->importer = req->importer;
-	map->dir = req->write ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
-	map->run.start = req->start;
-	map->run.len = len;
-	map->map.runs = &map->run;
-	map->map.nr_runs = 1;
-
-	map->path = device_test_p2p(req->importer, &pdev->dev);
-	switch (map->path) {
-	case P2P_PATH_CPU:
-		ret = map_for_cpu(map, phys, pci_resource_flags(pdev, bar) &
-					     IORESOURCE_PREFETCH);
-		break;
-	case P2P_PATH_BUS:
-		ret = map_bus_address(map, pci_bus_address(pdev, bar) + offset);
-		break;
-	case P2P_PATH_HOST:
-		ret = map_through_host(map, phys);
-		break;
-	default:
-		ret = -EREMOTEIO;
-	}
-	if (ret) {
-		const char *reason = ret == -ENOMEM ?
-			"no kernel address space to map the BAR" :
-			map->path == P2P_PATH_NONE ?
-			"PCI has no path between the two devices" :
-			"the BAR is out of reach for the importer's DMA";
-
-		kfree(map);
-		return p2p_refuse(req, &pdev->dev, ret, reason);
-	}
-	return &map->map;
+	range = (struct range) { .start = phys, .end = phys + len - 1 };
+	return map_bar_ranges(pdev, bar, &range, 1, req);
 }
 EXPORT_SYMBOL_GPL(pci_p2p_map_bar);
 
-/**
- * pci_p2p_unmap_bar() - p2p_unmap() for mappings of pci_p2p_map_bar()
- * @mapping: the mapping, freed by this
- *
- * Context: that of p2p_unmap() in struct vm_operations_struct. Takes no lock of
- * the exporter's.
- */
-void pci_p2p_unmap_bar(struct p2p_mapping *mapping)
+/* The memory BAR that a CPU physical address is in, or -1. */
+static int bar_of(struct pci_dev *pdev, u64 phys)
 {
-	struct pci_bar_mapping *map =
-		container_of(mapping, struct pci_bar_mapping, map);
+	int bar;
 
-	switch (map->path) {
-	case P2P_PATH_CPU:
-		iounmap((void __iomem *)(uintptr_t)map->run.addr);
-		break;
-	case P2P_PATH_HOST:
-		unmap_through_host(map);
-		break;
-	default:
-		break;
-	}
-	kfree(map);
+	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++)
+		if ((pci_resource_flags(pdev, bar) &
+		     (IORESOURCE_MEM | IORESOURCE_UNSET)) == IORESOURCE_MEM &&
+		    phys >= pci_resource_start(pdev, bar) &&
+		    phys <= pci_resource_end(pdev, bar))
+			return bar;
+	return -1;
 }
-EXPORT_SYMBOL_GPL(pci_p2p_unmap_bar);
+
+/* Are the ranges whole pages of the BAR, and as many as were asked for? */
+static bool ranges_fit(struct pci_dev *pdev, int bar,
+		       const struct range *ranges, unsigned int nr,
+		       const struct p2p_request *req)
+{
+	u64 left = req->end - req->start;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		u64 len = range_len(&ranges[i]);
+
+		if (ranges[i].start < pci_resource_start(pdev, bar) ||
+		    ranges[i].end > pci_resource_end(pdev, bar) ||
+		    !PAGE_ALIGNED(ranges[i].start | len) || !len || len > left)
+			return false;
+		left -= len;
+	}
+	return !left;
+}
+
+/**
+ * pci_p2p_map_ranges() - p2p_map() for memory that is scattered over a BAR
+ * @pdev: the exporter
+ * @ranges: where in one BAR of @pdev the requested memory is, in the order of
+ *	the request: CPU physical addresses, page aligned
+ * @nr: how many ranges
+ * @req: the request
+ *
+ * Makes a run of each range, for exporters that move their memory about in the
+ * BAR. For the rest it is like pci_p2p_map_bar(), errors included.
+ *
+ * Context: that of p2p_map() in struct vm_operations_struct.
+ *
+ * Return: the mapping, for pci_p2p_unmap(), or ERR_PTR.
+ */
+struct p2p_mapping *pci_p2p_map_ranges(struct pci_dev *pdev,
+				       const struct range *ranges,
+				       unsigned int nr, struct p2p_request *req)
+{
+	int bar = nr ? bar_of(pdev, ranges[0].start) : -1;
+
+	if (bar < 0)
+		return p2p_refuse(req, &pdev->dev, -EPERM,
+				  "the memory is in no BAR");
+	if (!memory_enabled(pdev))
+		return p2p_refuse(req, &pdev->dev, -EPERM,
+				  "memory decoding is off");
+	if (!ranges_fit(pdev, bar, ranges, nr, req))
+		return p2p_refuse(req, &pdev->dev, -EPERM,
+				  "not whole pages of the BAR");
+
+	return map_bar_ranges(pdev, bar, ranges, nr, req);
+}
+EXPORT_SYMBOL_GPL(pci_p2p_map_ranges);
+
+/* How many of the nr pages follow each other in memory, from the first on. */
+static unsigned long contiguous_pages(struct page *const *pages,
+				      unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = 1; i < nr; i++)
+		if (page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1)
+			break;
+	return i;
+}
+
+/**
+ * pci_p2p_map_pages() - p2p_map() for memory that is in host pages for now
+ * @exporter: whose memory it is, for an error message; NULL names the file
+ * @pages: the pages, as many as the request has, in its order
+ * @req: the request
+ *
+ * For exporters that answer with pages of the host, as a GPU driver that has
+ * moved the data there. They hold the pages until they have invalidated the
+ * range. A run is what is contiguous.
+ *
+ * Context: that of p2p_map() in struct vm_operations_struct.
+ *
+ * Return: the mapping, for pci_p2p_unmap(), or ERR_PTR:
+ *
+ * * -EREMOTEIO - the importer does not reach the pages
+ * * -ENOMEM - out of memory
+ */
+struct p2p_mapping *pci_p2p_map_pages(const struct device *exporter,
+				      struct page *const *pages,
+				      struct p2p_request *req)
+{
+	unsigned long nr = (req->end - req->start) >> PAGE_SHIFT;
+	struct pci_p2p_mapping *map;
+	unsigned long i, n;
+	unsigned int nr_runs = 0;
+	int ret;
+
+	for (i = 0; i < nr; i += contiguous_pages(pages + i, nr - i))
+		nr_runs++;
+
+	/* What does no DMA copies with the CPU, as device_test_p2p() says. */
+	map = alloc_mapping(req, req->importer->dma_mask ? P2P_PATH_HOST :
+							   P2P_PATH_CPU,
+			    nr_runs);
+	if (!map)
+		return ERR_PTR(-ENOMEM);
+	map->pages = true;
+
+	for (i = 0; i < nr; i += n) {
+		n = contiguous_pages(pages + i, nr - i);
+		ret = map_page_run(map, next_run(map, req, n << PAGE_SHIFT),
+				   pages[i]);
+		if (ret) {
+			pci_p2p_unmap(&map->map);
+			return p2p_refuse(req, exporter, ret,
+					  "the pages are out of reach for the importer's DMA");
+		}
+		map->map.nr_runs++;
+	}
+	return &map->map;
+}
+EXPORT_SYMBOL_GPL(pci_p2p_map_pages);
 
 #if IS_ENABLED(CONFIG_P2P_MAP_KUNIT_TEST)
 #include "p2p_map_test.c"

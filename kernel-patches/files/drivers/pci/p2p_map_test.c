@@ -466,14 +466,14 @@ static void test_map_bar_by_bus_address(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, map->runs[0].addr,
 			WINDOW_OFFSET + SZ_1M + PAGE_SIZE);
 	KUNIT_EXPECT_FALSE(test, map->runs[0].iomem);
-	pci_p2p_unmap_bar(map);
+	pci_p2p_unmap(map);
 
 	/* All of the BAR. */
 	req = fake_request(importer, BAR_SIZE);
 	map = pci_p2p_map_bar(&exporter->pdev, BAR_MEM, 0, &req);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
 	KUNIT_EXPECT_EQ(test, map->runs[0].addr, WINDOW_OFFSET + SZ_1M);
-	pci_p2p_unmap_bar(map);
+	pci_p2p_unmap(map);
 }
 
 static void test_map_bar_out_of_reach(struct kunit *test)
@@ -501,7 +501,7 @@ static void test_map_bar_out_of_reach(struct kunit *test)
 	importer->pdev.dev.bus_dma_limit = DMA_BIT_MASK(32);
 	map = pci_p2p_map_bar(&exporter->pdev, BAR_MEM, 0, &req);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
-	pci_p2p_unmap_bar(map);
+	pci_p2p_unmap(map);
 }
 
 /* Two mappings at once, as two MRs of one BAR are. */
@@ -522,8 +522,8 @@ static void test_map_bar_through_host(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, map[i]->runs[0].addr, BAR_START);
 		KUNIT_EXPECT_FALSE(test, map[i]->runs[0].iomem);
 	}
-	pci_p2p_unmap_bar(map[0]);
-	pci_p2p_unmap_bar(map[1]);
+	pci_p2p_unmap(map[0]);
+	pci_p2p_unmap(map[1]);
 }
 
 /* The importer cannot produce the address, and that is no kernel bug. */

@@ -37,6 +37,8 @@ struct p2p_run {
  * @write: the importer may write. Set by p2p_map_vma(), as are the rest.
  * @vm_ops: whose p2p_unmap() ends the mapping. The vma it was made from may
  *	be gone by then.
+ * @pgmap: the same, where device-private pages are mapped; else NULL. The
+ *	mapping has a reference on it.
  * @node: the range of user virtual addresses, in the importer's interval tree
  * @list: for whoever collects mappings
  *
@@ -47,6 +49,7 @@ struct p2p_mapping {
 	unsigned int nr_runs;
 	bool write;
 	const struct vm_operations_struct *vm_ops;
+	struct dev_pagemap *pgmap;
 	struct interval_tree_node node;
 	struct list_head list;
 };
@@ -96,6 +99,8 @@ static inline bool vma_is_p2p(const struct vm_area_struct *vma)
 
 struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 				struct p2p_request *req);
+struct p2p_mapping *p2p_map_private(struct page *const *pages,
+				    struct p2p_request *req);
 void p2p_unmap(struct p2p_mapping *map);
 bool p2p_mapping_lookup(const struct p2p_mapping *map, unsigned long addr,
 			struct p2p_run *run);
@@ -112,6 +117,12 @@ static inline struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 					      struct p2p_request *req)
 {
 	return ERR_PTR(-EFAULT);
+}
+
+static inline struct p2p_mapping *p2p_map_private(struct page *const *pages,
+						  struct p2p_request *req)
+{
+	return ERR_PTR(-EPERM);
 }
 
 static inline void p2p_unmap(struct p2p_mapping *map) {}
