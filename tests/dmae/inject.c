@@ -16,91 +16,86 @@
 
 enum { LEN = KIB(64), PROBE = 64, OFFSET = 4096 + 5 };
 
-struct area {
-	uint64_t at;
-	uint8_t *addr;		/* the mapping that is registered */
-	uint8_t *view;		/* one that stays */
-	struct ibv_mr *mr;
-	uint64_t dma;		/* what the engine has for addr + OFFSET */
+/* Device memory, and what the engine has for addr + OFFSET. */
+struct target {
+	struct area area;
+	uint64_t dma;
 };
 
-static struct area area_open(int slot)
+static struct target target_open(int slot)
 {
-	struct area a = { .at = DMAE_AT + MIB(1) + slot * LEN };
-
-	a.addr = gpu_map(GPU0, a.at, LEN);
-	a.view = gpu_map(GPU0, a.at, LEN);
-	pattern_fill(a.view, LEN, seed_of(case_name()), 0);
-	return a;
+	return (struct target) {
+		.area = area_map(DMAE_AT + MIB(1) + slot * LEN, LEN),
+	};
 }
 
 /* Use the MR, so that the IOMMU has its pages in its cache. */
-static void area_use(struct area *a)
+static void target_use(struct target *t)
 {
-	exercise(a->mr, (uintptr_t)a->addr, LEN, a->view, "before");
-	a->dma = mr_address(a->mr, (uintptr_t)a->addr + OFFSET);
+	exercise(t->area.mr, (uintptr_t)t->area.addr, LEN, t->area.view, "before");
+	t->dma = mr_address(t->area.mr, (uintptr_t)t->area.addr + OFFSET);
 }
 
 /* Does what the engine writes there arrive? */
-static bool writes(const struct area *a, uint64_t seed)
+static bool writes(const struct target *t, uint64_t seed)
 {
 	uint8_t data[PROBE], before[PROBE];
 
-	memcpy(before, a->view + OFFSET, PROBE);
+	memcpy(before, t->area.view + OFFSET, PROBE);
 	pattern_fill(data, PROBE, seed, 0);
 	scratch_write(data, PROBE);
-	engine_move(scratch_address(), a->dma, PROBE);
-	if (!memcmp(a->view + OFFSET, data, PROBE))
+	engine_move(scratch_address(), t->dma, PROBE);
+	if (!memcmp(t->area.view + OFFSET, data, PROBE))
 		return true;
-	same_check(a->view + OFFSET, before, PROBE, "neither old nor new");
+	same_check(t->area.view + OFFSET, before, PROBE, "neither old nor new");
 	return false;
 }
 
 /* Does it read what is there? */
-static bool reads(const struct area *a)
+static bool reads(const struct target *t)
 {
 	uint8_t data[PROBE] = {};
 
 	scratch_write(data, PROBE);
-	engine_move(a->dma, scratch_address(), PROBE);
+	engine_move(t->dma, scratch_address(), PROBE);
 	scratch_read(data, PROBE);
-	return !memcmp(data, a->view + OFFSET, PROBE);
+	return !memcmp(data, t->area.view + OFFSET, PROBE);
 }
 
-static void want_reach(const struct area *a)
+static void want_reach(const struct target *t)
 {
-	if (!writes(a, seed_of("before")) || !reads(a))
+	if (!writes(t, seed_of("before")) || !reads(t))
 		fail("the engine does not reach 0x%" PRIx64 ": this test proves nothing",
-		     a->dma);
+		     t->dma);
 }
 
 /* QEMU's VT-d loses a report when one was just made, its AMD IOMMU makes none. */
-static void want_report(const struct area *a, int kmsg)
+static void want_report(const struct target *t, int kmsg)
 {
 	char address[32];
 	int i;
 
 	if (access("/sys/class/iommu/dmar0", F_OK))
 		return;
-	snprintf(address, sizeof(address), "%" PRIx64, a->dma & ~(uint64_t)4095);
+	snprintf(address, sizeof(address), "%" PRIx64, t->dma & ~(uint64_t)4095);
 	for (i = 0; i < 20; i++) {
 		if (kmsg_has(kmsg, slow ? 3 : 0.5, "fault", address))
 			return;
-		engine_move(a->dma, scratch_address(), PROBE);
+		engine_move(t->dma, scratch_address(), PROBE);
 	}
 	fail("the IOMMU reported no fault at 0x%s", address);
 }
 
-static void want_stopped(const struct area *a)
+static void want_stopped(const struct target *t)
 {
 	int kmsg = kmsg_open();
 
-	if (writes(a, seed_of("after")))
-		fail("the engine still writes to 0x%" PRIx64, a->dma);
-	if (reads(a))
-		fail("the engine still reads from 0x%" PRIx64, a->dma);
-	want_report(a, kmsg);
-	expect(GPU0, case_name(), a->at, a->view, LEN);
+	if (writes(t, seed_of("after")))
+		fail("the engine still writes to 0x%" PRIx64, t->dma);
+	if (reads(t))
+		fail("the engine still reads from 0x%" PRIx64, t->dma);
+	want_report(t, kmsg);
+	expect(GPU0, case_name(), t->area.at, t->area.view, LEN);
 }
 
 static void need_iommu(void)
@@ -117,8 +112,7 @@ static void do_dereg(struct area *a) { dereg(a->mr); }
 
 static void do_protect(struct area *a)
 {
-	if (mprotect(a->addr, LEN, PROT_NONE))
-		fail("mprotect: %s", strerror(errno));
+	protect(a->addr, LEN, PROT_NONE);
 }
 
 static void do_replace(struct area *a)
@@ -139,15 +133,15 @@ static const struct way {
 static void run_way(const void *arg)
 {
 	const struct way *way = arg;
-	struct area a;
+	struct target t;
 
 	need_iommu();
-	a = area_open(way - ways);
-	a.mr = reg(a.addr, LEN, ACCESS_ALL);
-	area_use(&a);
-	want_reach(&a);
-	way->lose(&a);
-	want_stopped(&a);
+	t = target_open(way - ways);
+	t.area.mr = reg(t.area.addr, LEN, ACCESS_ALL);
+	target_use(&t);
+	want_reach(&t);
+	way->lose(&t.area);
+	want_stopped(&t);
 }
 
 static void need_odp(void)
@@ -164,82 +158,81 @@ static void need_odp(void)
 static void run_read_only(const void *arg)
 {
 	struct mem buf = mem_open(HOST, 0, LEN);
-	struct area a;
+	struct target t;
 	struct pair p;
 
 	(void)arg;
 	need_iommu();
 	need_odp();
-	a = area_open(5);
-	a.mr = reg(a.addr, LEN, ACCESS_ALL);
-	area_use(&a);
-	want_reach(&a);
-	if (mprotect(a.addr, LEN, PROT_READ))
-		fail("mprotect: %s", strerror(errno));
+	t = target_open(5);
+	t.area.mr = reg(t.area.addr, LEN, ACCESS_ALL);
+	target_use(&t);
+	want_reach(&t);
+	protect(t.area.addr, LEN, PROT_READ);
 	pair_open(&p, IBV_QPT_RC, 0);
-	want_rdma(&p, IBV_WR_RDMA_READ, sge(&buf, 0, LEN), (uintptr_t)a.addr,
-		  a.mr->rkey, IBV_WC_SUCCESS, "read-only");
-	same_check(buf.addr, a.view, LEN, "read");
-	a.dma = mr_address(a.mr, (uintptr_t)a.addr + OFFSET);
-	if (!reads(&a))
+	want_rdma(&p, IBV_WR_RDMA_READ, sge(&buf, 0, LEN), (uintptr_t)t.area.addr,
+		  t.area.mr->rkey, IBV_WC_SUCCESS, "read-only");
+	same_check(buf.addr, t.area.view, LEN, "read");
+	t.dma = mr_address(t.area.mr, (uintptr_t)t.area.addr + OFFSET);
+	if (!reads(&t))
 		fail("the engine does not reach what it just read");
-	if (writes(&a, seed_of("after")))
+	if (writes(&t, seed_of("after")))
 		fail("the engine writes what is mapped read-only, 0x%" PRIx64,
-		     a.dma);
+		     t.dma);
 }
 
 /* The process that has registered it is killed, with all that it had. */
 static void run_killed(const void *arg)
 {
-	struct area a;
+	struct target t;
 	int fd[2];
 	pid_t pid;
 
 	(void)arg;
 	need_iommu();
-	a = area_open(6);
+	t = target_open(6);
 	if (pipe(fd))
 		fail("pipe: %s", strerror(errno));
 	pid = fork();
 	if (!pid) {
 		dev_open(dev_name());
-		a.mr = reg(a.addr, LEN, ACCESS_ALL);
-		area_use(&a);
-		if (write(fd[1], &a.dma, sizeof(a.dma)) != sizeof(a.dma))
+		t.area.mr = reg(t.area.addr, LEN, ACCESS_ALL);
+		target_use(&t);
+		if (write(fd[1], &t.dma, sizeof(t.dma)) != sizeof(t.dma))
 			fail("write: %s", strerror(errno));
 		pause();
 	}
 	close(fd[1]);
-	if (read(fd[0], &a.dma, sizeof(a.dma)) != sizeof(a.dma))
+	if (read(fd[0], &t.dma, sizeof(t.dma)) != sizeof(t.dma))
 		join_child(pid, "the owner of the MR");
-	want_reach(&a);
+	want_reach(&t);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	want_stopped(&a);
+	want_stopped(&t);
 }
 
 /* Host memory, for which a lazy IOMMU may take its time. */
 static void run_host(const void *arg)
 {
-	struct area a = {};
+	struct target t = {};
 
 	(void)arg;
 	need_iommu();
 	need_odp();
-	a.addr = mmap(NULL, LEN, PROT_READ | PROT_WRITE,
+	t.area.addr = mmap(NULL, LEN, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	a.view = mremap(a.addr, 0, LEN, MREMAP_MAYMOVE);
-	if (a.addr == MAP_FAILED || a.view == MAP_FAILED)
+	t.area.view = mremap(t.area.addr, 0, LEN, MREMAP_MAYMOVE);
+	if (t.area.addr == MAP_FAILED || t.area.view == MAP_FAILED)
 		fail("two mappings of memory: %s", strerror(errno));
-	a.mr = reg(a.addr, LEN, ACCESS_ALL | IBV_ACCESS_ON_DEMAND);
-	area_use(&a);
-	want_reach(&a);
-	unmap(a.addr, LEN);
-	if (!reads(&a) && !writes(&a, seed_of("after")))
+	t.area.mr = reg(t.area.addr, LEN, ACCESS_ALL | IBV_ACCESS_ON_DEMAND);
+	target_use(&t);
+	want_reach(&t);
+	unmap(t.area.addr, LEN);
+	if (!reads(&t) && !writes(&t, seed_of("after")))
 		return;
 	if (strcmp(engine_domain(), "DMA-FQ"))
-		fail("the engine still reaches 0x%" PRIx64, a.dma);
-	note("the engine still reaches 0x%" PRIx64 ", as lazy as it is", a.dma);
+		fail("the engine still reaches 0x%" PRIx64, t.dma);
+	note("the engine still reaches 0x%" PRIx64 ", as lazy as it is", t.dma);
 }
 
 int main(int argc, char **argv)

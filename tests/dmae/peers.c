@@ -136,34 +136,31 @@ static void want_timeout(struct bed *bed)
 	want_no_event();
 }
 
-static void run_peer_reset(const void *arg)
+static void lose_by_reset(struct ibv_qp *qp) { to_state(qp, IBV_QPS_RESET); }
+static void lose_by_error(struct ibv_qp *qp) { to_state(qp, IBV_QPS_ERR); }
+
+static void lose_for_good(struct ibv_qp *qp)
 {
-	struct bed bed;
-
-	(void)arg;
-	timeout_open(&bed);
-	to_state(bed.pair.qp[RESPONDER], IBV_QPS_RESET);
-	want_timeout(&bed);
-}
-
-static void run_peer_error(const void *arg)
-{
-	struct bed bed;
-
-	(void)arg;
-	timeout_open(&bed);
-	to_state(bed.pair.qp[RESPONDER], IBV_QPS_ERR);
-	want_timeout(&bed);
-}
-
-static void run_peer_gone(const void *arg)
-{
-	struct bed bed;
-
-	(void)arg;
-	timeout_open(&bed);
-	if (ibv_destroy_qp(bed.pair.qp[RESPONDER]))
+	if (ibv_destroy_qp(qp))
 		fail("ibv_destroy_qp failed");
+}
+
+static const struct loss {
+	const char *name;
+	void (*lose)(struct ibv_qp *qp);
+} losses[] = {
+	{ "reset", lose_by_reset },
+	{ "error", lose_by_error },
+	{ "gone", lose_for_good },
+};
+
+static void run_loss(const void *arg)
+{
+	const struct loss *loss = arg;
+	struct bed bed;
+
+	timeout_open(&bed);
+	loss->lose(bed.pair.qp[RESPONDER]);
 	want_timeout(&bed);
 }
 
@@ -193,9 +190,6 @@ int main(int argc, char **argv)
 		{ "rnr/for-ever", run_rnr_for_ever },
 		{ "rnr/error", run_rnr_error },
 		{ "rnr/destroy", run_rnr_destroy },
-		{ "timeout/reset", run_peer_reset },
-		{ "timeout/error", run_peer_error },
-		{ "timeout/gone", run_peer_gone },
 		{ "timeout/elsewhere", run_peer_elsewhere },
 	};
 	size_t i;
@@ -203,6 +197,8 @@ int main(int argc, char **argv)
 	test_init(argc, argv);
 	for (i = 0; i < ARRAY_SIZE(retries); i++)
 		run_case(run_rnr, &retries[i], "rnr/%d", retries[i]);
+	for (i = 0; i < ARRAY_SIZE(losses); i++)
+		run_case(run_loss, &losses[i], "timeout/%s", losses[i].name);
 	for (i = 0; i < ARRAY_SIZE(cases); i++)
 		run_case(cases[i].run, NULL, "%s", cases[i].name);
 	return test_done();

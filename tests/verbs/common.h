@@ -108,6 +108,7 @@ void *gpu_map(int gpu, uint64_t offset, size_t len);
 void *host_map_at(void *at, size_t len, int prot);
 void *host_map(size_t len);
 void unmap(void *addr, size_t len);
+void protect(void *addr, size_t len, int prot);
 
 struct ibv_mr *try_reg(void *addr, size_t len, int access, int *err);
 struct ibv_mr *reg(void *addr, size_t len, int access);
@@ -119,6 +120,20 @@ struct ibv_sge sge(const struct mem *mem, size_t offset, size_t len);
 /* The host shall find @data at @offset of the GPU's memory at the end. */
 void expect(int gpu, const char *name, uint64_t offset, const void *data,
 	    size_t len);
+
+/* GPU 0's memory twice: what is registered, and a mapping that stays. */
+struct area {
+	uint64_t at;		/* in the BAR */
+	uint8_t *addr, *view;
+	struct ibv_mr *mr;	/* the caller's */
+};
+
+struct area area_map(uint64_t at, size_t len);
+/*
+ * Take a copy of that part now, and look whether it is still the same later, as
+ * the host shall at the end.
+ */
+void stays(const struct area *a, size_t offset, size_t len);
 
 /* ---- qp.c: the device, and queue pairs that are connected in pairs ---- */
 

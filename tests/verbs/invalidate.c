@@ -25,35 +25,12 @@ enum slot {
 
 _Static_assert(S_COUNT * SLOT <= ODP_AT - INVALIDATE_AT, "window too small");
 
-struct area {
-	uint64_t at;		/* in the BAR */
-	uint8_t *addr;		/* the mapping that is registered */
-	uint8_t *view;		/* one that stays */
-	struct ibv_mr *mr;
-};
-
 static struct area area_open(int slot, int access)
 {
-	struct area a = { .at = INVALIDATE_AT + slot * SLOT };
+	struct area a = area_map(INVALIDATE_AT + slot * SLOT, SLOT);
 
-	a.addr = gpu_map(GPU0, a.at, SLOT);
-	a.view = gpu_map(GPU0, a.at, SLOT);
-	/* Not the marks of an earlier run. */
-	pattern_fill(a.view, SLOT, seed_of(case_name()), 0);
 	a.mr = reg(a.addr, SLOT, access);
 	return a;
-}
-
-/* Take a copy now, and look whether it is still the same later. */
-static void stays(const struct area *a, size_t offset, size_t len)
-{
-	uint8_t *copy = malloc(len);
-
-	memcpy(copy, a->view + offset, len);
-	usleep(300000);
-	same_check(a->view + offset, copy, len, "300 ms after the call returned");
-	expect(GPU0, case_name(), a->at + offset, copy, len);
-	free(copy);
 }
 
 /* The same part of the BAR can be mapped and registered anew. */
@@ -121,12 +98,6 @@ static void run_munmap(const void *arg)
 	works_again();
 }
 
-static void change_prot(void *addr, size_t len, int prot)
-{
-	if (mprotect(addr, len, prot))
-		fail("mprotect to %d: %s", prot, strerror(errno));
-}
-
 /* Read-only: writes end, reads go on; and back, with the same MR. */
 static void run_mprotect(const void *arg)
 {
@@ -135,17 +106,17 @@ static void run_mprotect(const void *arg)
 
 	(void)arg;
 	traffic_flows(t);
-	change_prot(a.addr, SLOT, PROT_READ);
+	protect(a.addr, SLOT, PROT_READ);
 	stays(&a, 0, LEN);
 	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
 
 	t = traffic_start(REMOTE_READ, a.mr, a.addr, LEN);
 	traffic_flows(t);
-	change_prot(a.addr, SLOT, RW);
+	protect(a.addr, SLOT, RW);
 	traffic_flows(t);
 	exercise(a.mr, (uintptr_t)a.addr + 2 * LEN, LEN, a.view + 2 * LEN,
 		 "writable again");
-	change_prot(a.addr, SLOT, PROT_READ);
+	protect(a.addr, SLOT, PROT_READ);
 	traffic_flows(t);
 	traffic_stop(t);
 	works_again();
@@ -158,11 +129,11 @@ static void run_mprotect_none(const void *arg)
 
 	(void)arg;
 	traffic_flows(t);
-	change_prot(a.addr, SLOT, PROT_NONE);
+	protect(a.addr, SLOT, PROT_NONE);
 	mark(&a, LEN);
 	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
 	mark_not_seen(t);
-	change_prot(a.addr, SLOT, RW);
+	protect(a.addr, SLOT, RW);
 	exercise(a.mr, (uintptr_t)a.addr, LEN, a.view, "accessible again");
 }
 

@@ -160,6 +160,12 @@ void unmap(void *addr, size_t len)
 		fail("munmap of %zu bytes: %s", len, strerror(errno));
 }
 
+void protect(void *addr, size_t len, int prot)
+{
+	if (mprotect(addr, len, prot))
+		fail("mprotect to %d: %s", prot, strerror(errno));
+}
+
 struct ibv_mr *try_reg(void *addr, size_t len, int access, int *err)
 {
 	struct ibv_mr *mr;
@@ -237,4 +243,26 @@ void expect(int gpu, const char *name, uint64_t offset, const void *data,
 	if (fd < 0 || write(fd, line, n) != n)
 		fail("write %s: %s", path, strerror(errno));
 	close(fd);
+}
+
+struct area area_map(uint64_t at, size_t len)
+{
+	struct area a = { .at = at };
+
+	a.addr = gpu_map(GPU0, at, len);
+	a.view = gpu_map(GPU0, at, len);
+	/* Not the marks of an earlier run. */
+	pattern_fill(a.view, len, seed_of(case_name()), 0);
+	return a;
+}
+
+void stays(const struct area *a, size_t offset, size_t len)
+{
+	uint8_t *copy = malloc(len);
+
+	memcpy(copy, a->view + offset, len);
+	usleep(300000);
+	same_check(a->view + offset, copy, len, "300 ms after the call returned");
+	expect(GPU0, case_name(), a->at + offset, copy, len);
+	free(copy);
 }

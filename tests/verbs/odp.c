@@ -205,8 +205,7 @@ static void host_prot(const struct mem *mem, int prot, enum ibv_wc_status read,
 	struct mem buf = mem_open(HOST, 0, LEN);
 	struct pair p;
 
-	if (mprotect(mem->addr, mem->len, prot))
-		fail("mprotect: %s", strerror(errno));
+	protect(mem->addr, mem->len, prot);
 	pair_open(&p, IBV_QPT_RC, 0);
 	want_rdma(&p, IBV_WR_RDMA_READ, sge(&buf, 0, LEN), (uintptr_t)mem->addr,
 		  mem->mr->rkey, read, what);

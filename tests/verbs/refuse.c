@@ -226,8 +226,7 @@ static void run_part_none(const void *arg)
 	uint8_t *p = gpu_map(GPU0, BAD_AT, LEN);
 
 	(void)arg;
-	if (mprotect(p + LEN / 2, 4096, PROT_NONE))
-		fail("mprotect: %s", strerror(errno));
+	protect(p + LEN / 2, 4096, PROT_NONE);
 	refused(p, LEN, ACCESS_ALL, EACCES);
 }
 

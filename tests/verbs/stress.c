@@ -182,11 +182,9 @@ static void meddle_protect(struct stress *s, uint64_t random)
 {
 	size_t len, at = pick(random, &len);
 
-	if (mprotect(s->addr + at, len, PROT_READ))
-		fail("mprotect: %s", strerror(errno));
+	protect(s->addr + at, len, PROT_READ);
 	usleep(random % 2000);
-	if (mprotect(s->addr, total, RW))
-		fail("mprotect: %s", strerror(errno));
+	protect(s->addr, total, RW);
 }
 
 /* Other MRs over the same memory come and go. */

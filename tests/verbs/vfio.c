@@ -259,7 +259,7 @@ static void *vfio_map(const struct vfio *v, uint64_t at, size_t len, int prot)
 	return p;
 }
 
-struct area {
+struct vfio_area {
 	struct vfio vfio;
 	uint64_t at;		/* in the BAR */
 	uint8_t *addr;		/* the mapping that is registered */
@@ -267,9 +267,9 @@ struct area {
 	struct ibv_mr *mr;
 };
 
-static struct area area_open(int slot)
+static struct vfio_area area_open(int slot)
 {
-	struct area a = { .vfio = vfio_open(), .at = VFIO_AT1 + slot * SLOT };
+	struct vfio_area a = { .vfio = vfio_open(), .at = VFIO_AT1 + slot * SLOT };
 
 	a.addr = vfio_map(&a.vfio, a.at, SLOT, RW);
 	a.view = vfio_map(&a.vfio, a.at, SLOT, RW);
@@ -278,7 +278,7 @@ static struct area area_open(int slot)
 }
 
 /* The MR, made before, reads and writes what is there now. */
-static void area_works(const struct area *a, const char *what)
+static void area_works(const struct vfio_area *a, const char *what)
 {
 	exercise(a->mr, (uintptr_t)a->addr, LEN, a->view, what);
 }
@@ -299,7 +299,7 @@ static void nap(unsigned int ms)
 }
 
 /* Nothing reaches the memory by the way that it had before. */
-static void stays(const struct area *a)
+static void vfio_stays(const struct vfio_area *a)
 {
 	static uint8_t copy[LEN];
 
@@ -312,7 +312,7 @@ static void stays(const struct area *a)
 
 static void run_bytes(const void *arg)
 {
-	struct area a = area_open(S_BYTES);
+	struct vfio_area a = area_open(S_BYTES);
 
 	(void)arg;
 	exercise(a.mr, (uintptr_t)a.addr + 4095, LEN, a.view + 4095, "unaligned");
@@ -327,7 +327,7 @@ static void run_bytes(const void *arg)
 
 static void run_local(const void *arg)
 {
-	struct area a = area_open(S_LOCAL);
+	struct vfio_area a = area_open(S_LOCAL);
 	struct mem buf = mem_open(HOST, 0, LEN);
 	struct mem bar = { a.addr, SLOT, a.mr };
 	uint64_t seed = seed_of(case_name());
@@ -382,7 +382,7 @@ static long faults_to_read(const volatile uint8_t *addr, size_t len)
 /* Nobody but the RDMA device ever touches the memory of the mapping. */
 static void run_untouched(const void *arg)
 {
-	struct area a = area_open(S_UNTOUCHED);
+	struct vfio_area a = area_open(S_UNTOUCHED);
 	struct mem buf = mem_open(HOST, 0, LEN);
 	uint64_t seed = seed_of(case_name());
 	struct pair p;
@@ -422,7 +422,7 @@ static const struct kind_case kinds[] = {
 static void run_disable(const void *arg)
 {
 	const struct kind_case *c = arg;
-	struct area a = area_open(S_DISABLE + (c - kinds));
+	struct vfio_area a = area_open(S_DISABLE + (c - kinds));
 	struct traffic *t = traffic_start(c->kind, a.mr, a.addr, LEN);
 	int err;
 
@@ -436,7 +436,7 @@ static void run_disable(const void *arg)
 	traffic_fails(traffic_start(c->kind, a.mr, a.addr, LEN), c->status);
 
 	set_memory(&a.vfio, true);
-	stays(&a);
+	vfio_stays(&a);
 	t = traffic_start(c->kind, a.mr, a.addr, LEN);
 	traffic_flows(t);
 	traffic_stop(t);
@@ -447,7 +447,7 @@ static void run_disable(const void *arg)
 /* Off and on in the middle of traffic: it fails or goes on, and ends. */
 static void run_toggle(const void *arg)
 {
-	struct area a = area_open(S_TOGGLE);
+	struct vfio_area a = area_open(S_TOGGLE);
 	int i, toggles = 0, failed = 0, rounds = slow ? 4 : 16;
 	struct traffic *t;
 
@@ -466,14 +466,14 @@ static void run_toggle(const void *arg)
 		failed += traffic_settle(t) != IBV_WC_SUCCESS;
 	}
 	note("%d times off and on, traffic failed %d times", toggles, failed);
-	stays(&a);
+	vfio_stays(&a);
 	area_works(&a, "after the last time");
 }
 
 static void run_reset(const void *arg)
 {
 	const struct kind_case *c = arg;
-	struct area a = area_open(S_RESET + (c - kinds));
+	struct vfio_area a = area_open(S_RESET + (c - kinds));
 	struct vfio_device_info info = { .argsz = sizeof(info) };
 	struct traffic *t;
 	enum ibv_wc_status status;
@@ -497,7 +497,7 @@ static void run_reset(const void *arg)
 		set_memory(&a.vfio, true);
 		area_works(&a, "after the reset");
 	}
-	stays(&a);
+	vfio_stays(&a);
 	t = traffic_start(c->kind, a.mr, a.addr, LEN);
 	traffic_flows(t);
 	traffic_stop(t);
@@ -517,7 +517,7 @@ static int power_feature(const struct vfio *v, uint32_t feature)
 /* A device that its user has sent to sleep. */
 static void run_power(const void *arg)
 {
-	struct area a = area_open(S_POWER);
+	struct vfio_area a = area_open(S_POWER);
 	struct traffic *t = traffic_start(REMOTE_WRITTEN, a.mr, a.addr, LEN);
 	int err;
 
@@ -540,7 +540,7 @@ static void run_power(const void *arg)
 /* The mapping keeps the device, and nothing else does: the MR does not. */
 static void run_close(const void *arg)
 {
-	struct area a = area_open(S_CLOSE), b;
+	struct vfio_area a = area_open(S_CLOSE), b;
 	struct traffic *t = traffic_start(REMOTE_WRITTEN, a.mr, a.addr, LEN);
 
 	(void)arg;
@@ -549,7 +549,7 @@ static void run_close(const void *arg)
 	traffic_flows(t);
 	unmap(a.addr, SLOT);
 	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
-	stays(&a);
+	vfio_stays(&a);
 	unmap(a.view, SLOT);
 
 	b = area_open(S_AGAIN);
@@ -578,7 +578,7 @@ static void *unbind_thread(void *arg)
 /* vfio waits for its user; an MR that still exists is none. */
 static void run_unbind(const void *arg)
 {
-	struct area a = area_open(S_UNBIND);
+	struct vfio_area a = area_open(S_UNBIND);
 	struct traffic *t = traffic_start(REMOTE_WRITTEN, a.mr, a.addr, LEN);
 	struct unbind u = {};
 
@@ -629,7 +629,7 @@ static void run_after(const void *arg)
 
 static void run_rebind(const void *arg)
 {
-	struct area a;
+	struct vfio_area a;
 	int err;
 
 	(void)arg;
