@@ -379,6 +379,108 @@ static void test_refuse(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, req.reason, "gone");
 }
 
+/* ---- p2p_map_private() and an owner of pages ---- */
+
+struct fake_owner {
+	unsigned int maps, unmaps;
+	int err;
+	struct p2p_run run;
+	struct p2p_mapping map;
+	struct page page;
+	struct dev_pagemap pgmap;
+	struct dev_pagemap_ops ops;
+};
+
+static struct p2p_mapping *fake_private_map(struct page *const *pages,
+					    struct p2p_request *req)
+{
+	struct fake_owner *owner =
+		container_of(pages[0], struct fake_owner, page);
+
+	owner->maps++;
+	if (owner->err)
+		return ERR_PTR(owner->err);
+	owner->run.start = req->start;
+	owner->map.runs = &owner->run;
+	owner->map.nr_runs = 1;
+	return &owner->map;
+}
+
+static void fake_private_unmap(struct p2p_mapping *map)
+{
+	container_of(map, struct fake_owner, map)->unmaps++;
+}
+
+static void fake_pgmap_release(struct percpu_ref *ref) {}
+
+static void fake_pgmap_exit(void *ref)
+{
+	percpu_ref_exit(ref);
+}
+
+/* Of one page, at BASE. */
+static struct fake_owner *fake_owner(struct kunit *test)
+{
+	struct fake_owner *owner =
+		kunit_kzalloc(test, sizeof(*owner), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, owner);
+	/* Not per CPU, so that references can be seen. */
+	KUNIT_ASSERT_EQ(test, 0, percpu_ref_init(&owner->pgmap.ref,
+						 fake_pgmap_release,
+						 PERCPU_REF_INIT_ATOMIC,
+						 GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, fake_pgmap_exit,
+							   &owner->pgmap.ref));
+	owner->page.pgmap = &owner->pgmap;
+	owner->pgmap.ops = &owner->ops;
+	owner->ops.p2p_map = fake_private_map;
+	owner->ops.p2p_unmap = fake_private_unmap;
+	owner->run.len = PAGE_SIZE;
+	return owner;
+}
+
+static long pgmap_refs(struct fake_owner *owner)
+{
+	return atomic_long_read(&owner->pgmap.ref.data->count);
+}
+
+static void test_map_private(struct kunit *test)
+{
+	struct p2p_request req = { .start = BASE, .end = BASE + PAGE_SIZE };
+	struct fake_owner *owner = fake_owner(test);
+	struct page *pages[] = { &owner->page };
+	struct p2p_mapping *map;
+
+	map = p2p_map_private(pages, &req);
+	KUNIT_ASSERT_PTR_EQ(test, map, &owner->map);
+	KUNIT_EXPECT_EQ(test, p2p_mapping_start(map), BASE);
+	KUNIT_EXPECT_EQ(test, p2p_mapping_end(map), BASE + PAGE_SIZE);
+	KUNIT_EXPECT_FALSE(test, map->write);
+	KUNIT_EXPECT_EQ(test, pgmap_refs(owner), 2);
+
+	p2p_unmap(map);
+	KUNIT_EXPECT_EQ(test, owner->unmaps, 1);
+	KUNIT_EXPECT_EQ(test, pgmap_refs(owner), 1);
+}
+
+static void test_map_private_refused(struct kunit *test)
+{
+	struct p2p_request req = { .start = BASE, .end = BASE + PAGE_SIZE };
+	struct fake_owner *owner = fake_owner(test);
+	struct page *pages[] = { &owner->page };
+
+	owner->err = -EBUSY;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(p2p_map_private(pages, &req)), -EBUSY);
+	KUNIT_EXPECT_EQ(test, pgmap_refs(owner), 1);
+
+	owner->ops.p2p_map = NULL;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(p2p_map_private(pages, &req)), -EPERM);
+	KUNIT_EXPECT_STREQ(test, req.reason, "its driver does not export it");
+	KUNIT_EXPECT_EQ(test, owner->maps, 1);
+	KUNIT_EXPECT_EQ(test, owner->unmaps, 0);
+}
+
 static struct kunit_case p2p_map_cases[] = {
 	KUNIT_CASE_PARAM(test_runs_cover_request, runs_gen_params),
 	KUNIT_CASE(test_lookup_one_run),
@@ -391,6 +493,8 @@ static struct kunit_case p2p_map_cases[] = {
 	KUNIT_CASE(test_map_vma_access),
 	KUNIT_CASE(test_map_vma_refused),
 	KUNIT_CASE(test_refuse),
+	KUNIT_CASE(test_map_private),
+	KUNIT_CASE(test_map_private_refused),
 	{}
 };
 

@@ -102,13 +102,24 @@ static int map_for_cpu(struct p2p_run *run, phys_addr_t phys, bool prefetch)
 	return 0;
 }
 
-/* Can the importer produce these addresses itself, with nothing to translate? */
+/* Can the importer produce these addresses itself? */
 static bool reaches(struct device *importer, u64 addr, size_t len)
 {
 	u64 mask = min_not_zero(dma_get_mask(importer),
 				importer->bus_dma_limit);
 
 	return mask_covers(mask, addr, len);
+}
+
+/*
+ * The same for what passes the host bridge. Where nothing translates, the DMA
+ * API would take an address out of reach for a bug of its caller.
+ */
+static bool reaches_through_host(struct device *importer, phys_addr_t phys,
+				 size_t len)
+{
+	return use_dma_iommu(importer) || get_dma_ops(importer) ||
+	       reaches(importer, phys, len);
 }
 
 /*
@@ -123,9 +134,7 @@ static int map_through_host(const struct pci_p2p_mapping *map,
 	struct device *dev = map->importer;
 	dma_addr_t dma;
 
-	/* dma_map_resource() would take the request for a bug of its caller. */
-	if (!use_dma_iommu(dev) && !get_dma_ops(dev) &&
-	    !reaches(dev, phys, run->len))
+	if (!reaches_through_host(dev, phys, run->len))
 		return -EREMOTEIO;
 
 	dma = dma_map_resource(dev, phys, run->len, map->dir, BAR_DMA_ATTRS);
@@ -173,6 +182,9 @@ static int map_page_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
 		run->addr = (dma_addr_t)(uintptr_t)page_address(page);
 		return 0;
 	}
+
+	if (!reaches_through_host(dev, page_to_phys(page), run->len))
+		return -EREMOTEIO;
 
 	dma = dma_map_page(dev, page, 0, run->len, map->dir);
 	if (dma_mapping_error(dev, dma))
@@ -452,4 +464,5 @@ EXPORT_SYMBOL_GPL(pci_p2p_map_pages);
 
 #if IS_ENABLED(CONFIG_P2P_MAP_KUNIT_TEST)
 #include "p2p_map_test.c"
+#include "p2p_map_ranges_test.c"
 #endif
