@@ -6,7 +6,7 @@
 #   $cache/src-VERSION/            the same with the series applied
 #   $cache/out-VERSION-CONFIG/     objects, built incrementally
 #   $cache/*-VERSION-steps/        the same for ./run test steps
-#   $cache/kernels/KEY/            bzImage, config, System.map: the results
+#   $cache/kernels/KEY/            bzImage, config, System.map, modules: the results
 
 kernel_package=linux-source-6.12
 packages_build=(build-essential bc bison flex git libelf-dev libssl-dev xz-utils)
@@ -210,9 +210,14 @@ kernel_progress() {
 	[ ! -t 2 ] || printf '\r\033[K' >&2
 }
 
+# kernel_modules OUT: those that are built, of all that the configuration names.
+kernel_modules() {
+	! grep -qx CONFIG_SAMPLE_P2P=m "$1/.config" || echo samples/p2p/p2p_sample.ko
+}
+
 # kernel_compile SRC OUT CONFIG
 kernel_compile() {
-	local log=$build/kernel-$3.log make todo jobs rc=0
+	local log=$build/kernel-$3.log make modules todo jobs rc=0
 
 	jobs=$(nproc)
 	make=(make -C "$1" "O=$2")
@@ -226,7 +231,8 @@ kernel_compile() {
 	rm -f "$2/dry-run.log"
 
 	note "compiling the $3 kernel ($kernel_version, log: $log)"
-	spawn nice "${make[@]}" -j"$jobs" bzImage >"$log" 2>&1
+	mapfile -t modules < <(kernel_modules "$2")
+	spawn nice "${make[@]}" -j"$jobs" bzImage "${modules[@]}" >"$log" 2>&1
 	kernel_progress "$spawned" "$log" "$todo"
 	wait "$spawned" || rc=$?
 	[ "$rc" -eq 0 ] || {
@@ -289,6 +295,7 @@ kernel_build() {
 		mkdir "$cache/kernels/new"
 		cp "$out/arch/x86/boot/bzImage" "$out/System.map" "$cache/kernels/new"
 		cp "$out/.config" "$cache/kernels/new/config"
+		kernel_modules "$out" | (cd "$out" && xargs -r cp -t "$cache/kernels/new")
 		mv "$cache/kernels/new" "$cache/kernels/$key"
 		# Every edit of the series makes one more: keep the latest.
 		find "$cache/kernels" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' |

@@ -4,7 +4,7 @@
 # guest wrote can be checked from outside. Where they are is in machines.sh.
 
 packages_vm=(qemu-system-x86 iproute2 rdma-core ibverbs-providers
-	ibverbs-utils perftest pciutils)
+	ibverbs-utils perftest pciutils kmod)
 
 gpu_sizes=(256 64)	# MiB, GPU0 and GPU1
 
@@ -104,6 +104,9 @@ vm_start() {
 	machine_set "$machine"
 	qemu_accel
 
+	# Built along with the kernel, so it lies next to it.
+	[ ! -e "${bzimage%/*}/p2p_sample.ko" ] ||
+		env+=("P2P_SAMPLE=$(realpath "${bzimage%/*}/p2p_sample.ko")")
 	{
 		echo "export TOP=$top GPU_SEED=$vm_seed"
 		[ ${#env[@]} -eq 0 ] || printf 'export %q\n' "${env[@]}"

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#include "buffer.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const char driver[] = "/sys/bus/pci/drivers/p2p_sample";
+static const char debugfs[] = "/sys/kernel/debug/p2p_sample";
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), n;
+
+	if (fd < 0)
+		return -1;
+	n = write(fd, text, strlen(text));
+	close(fd);
+	return n < 0 ? -1 : 0;
+}
+
+static int write_in(const char *folder, const char *name, const char *text)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	return write_text(path, text);
+}
+
+/* The name of GPU 0 on its bus, as drivers know it. */
+static const char *gpu0_name(void)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s", gpu_path(GPU0));
+	return basename(path);
+}
+
+void sample_load(void)
+{
+	const char *module = getenv("P2P_SAMPLE");
+	int fd = module ? open(module, O_RDONLY) : -1;
+
+	if (fd < 0)
+		return;
+	if (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)
+		perror(module);
+	close(fd);
+	if (write_in(gpu_path(GPU0), "driver_override", "p2p_sample") ||
+	    write_text("/sys/bus/pci/drivers_probe", gpu0_name()))
+		perror("driver_override of GPU 0");
+}
+
+void sample_unload(void)
+{
+	write_in(driver, "unbind", gpu0_name());
+	write_in(gpu_path(GPU0), "driver_override", "\n");
+	/* Without a driver nobody else does it. */
+	write_in(gpu_path(GPU0), "enable", "1");
+	syscall(SYS_delete_module, "p2p_sample", O_NONBLOCK);
+}
+
+void sample_need(void)
+{
+	if (!getenv("P2P_SAMPLE"))
+		skip("no module p2p_sample next to the kernel");
+	if (access("/dev/p2p_sample0", F_OK))
+		fail("there is no /dev/p2p_sample0");
+}
+
+struct buffer buffer_open(size_t len)
+{
+	struct buffer b = { .len = len };
+
+	sample_need();
+	b.fd = open("/dev/p2p_sample0", O_RDWR);
+	if (b.fd < 0)
+		fail("open /dev/p2p_sample0: %s", strerror(errno));
+	b.addr = buffer_map_at(&b, NULL, 0, len);
+	return b;
+}
+
+void *buffer_map_at(const struct buffer *b, void *at, size_t offset, size_t len)
+{
+	void *p = mmap(at, len, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | (at ? MAP_FIXED : 0), b->fd, offset);
+
+	if (p == MAP_FAILED)
+		fail("mmap of %zu bytes of a buffer: %s", len, strerror(errno));
+	return p;
+}
+
+void buffer_close(struct buffer *b)
+{
+	unmap(b->addr, b->len);
+	close(b->fd);
+}
+
+int buffer_try(const struct buffer *b, unsigned long request, void *arg)
+{
+	return ioctl(b->fd, request, arg) ? errno : 0;
+}
+
+static void buffer_do(const struct buffer *b, unsigned long request, void *arg,
+		      const char *what)
+{
+	int err = buffer_try(b, request, arg);
+
+	if (err)
+		fail("%s a buffer: %s", what, strerror(err));
+}
+
+void buffer_move(const struct buffer *b, uint32_t where, uint32_t ranges)
+{
+	struct p2p_sample_place to = { .where = where, .ranges = ranges };
+
+	buffer_do(b, P2P_SAMPLE_MOVE, &to, "move");
+}
+
+struct p2p_sample_place buffer_where(const struct buffer *b)
+{
+	struct p2p_sample_place place;
+
+	buffer_do(b, P2P_SAMPLE_WHERE, &place, "ask for the place of");
+	return place;
+}
+
+void buffer_revoke(const struct buffer *b)
+{
+	buffer_do(b, P2P_SAMPLE_REVOKE, NULL, "revoke");
+}
+
+void buffer_invalidate(const struct buffer *b)
+{
+	buffer_do(b, P2P_SAMPLE_INVALIDATE, NULL, "invalidate");
+}
+
+long sample_counter(const char *name)
+{
+	char path[256], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", debugfs, name);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		fail("read %s: %s", path, strerror(errno));
+	close(fd);
+	return atol(text);
+}
+
+void sample_lever(const char *name, long value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	if (write_in(debugfs, name, text))
+		fail("write %s to %s/%s: %s", text, debugfs, name, strerror(errno));
+}
+
+void sample_param(const char *name, const char *value)
+{
+	if (write_in("/sys/module/p2p_sample/parameters", name, value))
+		fail("p2p_sample's parameter %s: %s", name, strerror(errno));
+}
+
+void sample_balanced(void)
+{
+	long maps = sample_counter("maps"), unmaps = sample_counter("unmaps");
+
+	if (maps != unmaps)
+		fail("%ld mappings were made, and %ld were ended", maps, unmaps);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Buffers of p2p_sample, the kernel's sample of an exporter that moves memory.
+ * Environment, in addition to common.h's: P2P_SAMPLE, the path of the module.
+ */
+#ifndef TESTS_EXPORTERS_BUFFER_H
+#define TESTS_EXPORTERS_BUFFER_H
+
+#include "../verbs/common.h"
+
+#include <p2p_sample.h>
+
+/*
+ * Before the first case and after the last: load the module and bind GPU 0, and
+ * undo that. Without the module, sample_need() in a case skips it.
+ */
+void sample_load(void);
+void sample_unload(void);
+void sample_need(void);
+
+struct buffer {
+	int fd;
+	uint8_t *addr;
+	size_t len;
+};
+
+/* Open, and map from its first byte on. */
+struct buffer buffer_open(size_t len);
+void *buffer_map_at(const struct buffer *b, void *at, size_t offset, size_t len);
+void buffer_close(struct buffer *b);
+/* An ioctl, and the errno that it gave. */
+int buffer_try(const struct buffer *b, unsigned long request, void *arg);
+void buffer_move(const struct buffer *b, uint32_t where, uint32_t ranges);
+struct p2p_sample_place buffer_where(const struct buffer *b);
+void buffer_revoke(const struct buffer *b);
+void buffer_invalidate(const struct buffer *b);
+
+/* A counter or a lever in debugfs, a parameter of the module. */
+long sample_counter(const char *name);
+void sample_lever(const char *name, long value);
+void sample_param(const char *name, const char *value);
+/* Every mapping that was made has been ended. */
+void sample_balanced(void);
+
+#endif
