@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #include "buffer.h"
+#include "sysfs.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,25 +14,6 @@
 
 static const char driver[] = "/sys/bus/pci/drivers/p2p_sample";
 static const char debugfs[] = "/sys/kernel/debug/p2p_sample";
-
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), n;
-
-	if (fd < 0)
-		return -1;
-	n = write(fd, text, strlen(text));
-	close(fd);
-	return n < 0 ? -1 : 0;
-}
-
-static int write_in(const char *folder, const char *name, const char *text)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	return write_text(path, text);
-}
 
 /* The name of GPU 0 on its bus, as drivers know it. */
 static const char *gpu0_name(void)
@@ -53,7 +35,7 @@ void sample_load(void)
 		perror(module);
 	close(fd);
 	if (write_in(gpu_path(GPU0), "driver_override", "p2p_sample") ||
-	    write_text("/sys/bus/pci/drivers_probe", gpu0_name()))
+	    write_in("/sys/bus/pci", "drivers_probe", gpu0_name()))
 		perror("driver_override of GPU 0");
 }
 
@@ -143,15 +125,7 @@ void buffer_invalidate(const struct buffer *b)
 
 long sample_counter(const char *name)
 {
-	char path[256], text[32] = "";
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", debugfs, name);
-	fd = open(path, O_RDONLY);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		fail("read %s: %s", path, strerror(errno));
-	close(fd);
-	return atol(text);
+	return read_number(debugfs, name);
 }
 
 void sample_lever(const char *name, long value)

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Files of sysfs and debugfs. */
+#ifndef TESTS_EXPORTERS_SYSFS_H
+#define TESTS_EXPORTERS_SYSFS_H
+
+/* 0, or -1 with errno. */
+int write_in(const char *folder, const char *name, const char *text);
+/* Fails the case if there is none. */
+long read_number(const char *folder, const char *name);
+
+#endif
