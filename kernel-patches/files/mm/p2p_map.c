@@ -146,7 +146,7 @@ struct p2p_mapping *p2p_map_private(struct page *const *pages,
 	req->reason = NULL;
 	strscpy(req->exporter, "device-private memory");
 
-	if (!pgmap->ops->p2p_map)
+	if (!pgmap_is_p2p(pgmap))
 		return p2p_refuse(req, NULL, -EPERM,
 				  "its driver does not export it");
 	map = pgmap->ops->p2p_map(pages, req);

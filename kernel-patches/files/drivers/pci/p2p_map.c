@@ -15,6 +15,7 @@
 #include <linux/pci.h>
 #include <linux/range.h>
 #include <linux/slab.h>
+#include <linux/swiotlb.h>
 
 /* Parameters are "pci.*", as they are about the bus. */
 #undef MODULE_PARAM_PREFIX
@@ -170,6 +171,21 @@ static int map_bar_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
 	}
 }
 
+/*
+ * Would the importer see a copy of the page from here on, or an old cache line
+ * of it? dma_need_sync() does not tell them apart from having bounced once where
+ * there is an IOMMU.
+ */
+static bool needs_sync(struct device *dev, dma_addr_t dma)
+{
+	struct iommu_domain *domain;
+
+	if (!use_dma_iommu(dev) || !dev_is_dma_coherent(dev))
+		return dma_need_sync(dev, dma);
+	domain = iommu_get_domain_for_dev(dev);
+	return swiotlb_find_pool(dev, iommu_iova_to_phys(domain, dma));
+}
+
 static int map_page_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
 			struct page *page)
 {
@@ -189,8 +205,7 @@ static int map_page_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
 	dma = dma_map_page(dev, page, 0, run->len, map->dir);
 	if (dma_mapping_error(dev, dma))
 		return -EREMOTEIO;
-	/* A bounce buffer would be what the importer sees from here on. */
-	if (dma_need_sync(dev, dma)) {
+	if (needs_sync(dev, dma)) {
 		dma_unmap_page(dev, dma, run->len, map->dir);
 		return -EREMOTEIO;
 	}

@@ -9,6 +9,7 @@
 #include <linux/err.h>
 #include <linux/interval_tree.h>
 #include <linux/list.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/types.h>
 
@@ -97,6 +98,15 @@ static inline bool vma_is_p2p(const struct vm_area_struct *vma)
 	       !is_cow_mapping(vma->vm_flags);
 }
 
+/**
+ * pgmap_is_p2p() - does the owner of device-private pages offer them to peers?
+ * @pgmap: of any such page
+ */
+static inline bool pgmap_is_p2p(const struct dev_pagemap *pgmap)
+{
+	return pgmap->ops->p2p_map;
+}
+
 struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 				struct p2p_request *req);
 struct p2p_mapping *p2p_map_private(struct page *const *pages,
@@ -109,6 +119,11 @@ struct p2p_mapping *p2p_refuse(struct p2p_request *req,
 			       const char *reason);
 #else
 static inline bool vma_is_p2p(const struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline bool pgmap_is_p2p(const struct dev_pagemap *pgmap)
 {
 	return false;
 }

@@ -33,6 +33,7 @@
 /* One for each PCI device. Open files keep it, also when that is gone. */
 struct sample_dev {
 	struct kref kref;
+	struct lock_class_key key;	/* a reset of the bus takes several */
 	struct mutex lock;	/* the exporter's lock; protects all below */
 	struct pci_dev *pdev;	/* NULL: the device is gone */
 	struct sample_space space;
@@ -60,6 +61,7 @@ static void sample_dev_free(struct kref *kref)
 
 	sample_space_exit(&dev->space);
 	mutex_destroy(&dev->lock);
+	lockdep_unregister_key(&dev->key);
 	kfree(dev);
 }
 
@@ -433,7 +435,9 @@ static int sample_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		goto err_region;
 	}
 	kref_init(&dev->kref);
+	lockdep_register_key(&dev->key);
 	mutex_init(&dev->lock);
+	lockdep_set_class(&dev->lock, &dev->key);
 	INIT_LIST_HEAD(&dev->buffers);
 	dev->pdev = pdev;
 	ret = sample_space_init(&dev->space, pdev);

@@ -43,17 +43,14 @@ static struct window window_of(const struct vm_area_struct *vma,
 static unsigned long contiguous_iomem(struct ttm_buffer_object *bo,
 				      pgoff_t page, unsigned long nr)
 {
-	unsigned long pfn, i;
+	const struct ttm_device_funcs *funcs = bo->bdev->funcs;
 
 	/* A driver without this callback has no memory that is scattered. */
-	if (!bo->bdev->funcs->io_mem_pfn)
+	if (!funcs->io_mem_pfn)
 		return nr;
-
-	pfn = ttm_bo_io_mem_pfn(bo, page);
-	for (i = 1; i < nr; i++)
-		if (ttm_bo_io_mem_pfn(bo, page + i) != pfn + i)
-			break;
-	return i;
+	if (!funcs->io_mem_contiguous)
+		return 1;
+	return min(nr, funcs->io_mem_contiguous(bo, page));
 }
 
 static struct p2p_mapping *map_iomem(struct ttm_buffer_object *bo,

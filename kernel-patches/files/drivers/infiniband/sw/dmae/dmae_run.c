@@ -103,7 +103,7 @@ static int dmae_op_starved(struct dmae_op *op)
 
 /* ---- one operation ----
  *
- * 0: it is not ours any more. -EWOULDBLOCK: only the work can go on.
+ * 0: it is not ours any more. -EBUSY: only the work can go on.
  * -EINPROGRESS: somebody will kick. -EAGAIN: dmae_qp_wait().
  * 1: dmae_op_done() is all that is left to do.
  */
@@ -144,7 +144,7 @@ static int dmae_op_move(struct dmae_op *op, bool in_work)
 
 	while ((err = dmae_op_issue(op, &miss)) == -EFAULT) {
 		if (!in_work)
-			return -EWOULDBLOCK;
+			return -EBUSY;
 		err = dmae_op_fault(op, &miss);
 		if (err)
 			return err;
@@ -168,7 +168,7 @@ static int dmae_op_invalidate(struct dmae_op *op, bool in_work)
 	struct dmae_dev *dev = to_ddev(op->qp->ibqp.device);
 
 	if (!in_work)
-		return -EWOULDBLOCK;
+		return -EBUSY;
 	dmae_qp_push(op->qp);
 	if (dmae_frmr_invalidate(dev, op->peer->ibqp.pd, op->wqe.ex))
 		dmae_op_fail_remote(op, IB_WC_REM_OP_ERR,
@@ -198,7 +198,7 @@ static int dmae_op_local(struct dmae_op *op, bool in_work)
 	if (!dmae_op_is_oldest(op))
 		return -EINPROGRESS;
 	if (!in_work)
-		return -EWOULDBLOCK;
+		return -EBUSY;
 	if (op->kind->wc == IB_WC_REG_MR)
 		err = dmae_frmr_enable((void *)(uintptr_t)op->wqe.reg.mr,
 				       op->wqe.reg.key, op->wqe.reg.access);
@@ -345,7 +345,7 @@ static int dmae_sq_take(struct dmae_qp *qp)
 		/* User space broke the ring. Nothing in it can be believed. */
 		dmae_qp_fail(qp, IB_EVENT_QP_FATAL);
 		qp->sq_consumer += count;
-		return -EWOULDBLOCK;
+		return -EBUSY;
 	}
 	err = dmae_window_reserve(qp);
 	if (!err)
@@ -371,7 +371,7 @@ static int dmae_sq_run(struct dmae_qp *qp, bool in_work)
 			dmae_op_done(qp->op);
 		qp->op = NULL;
 	}
-	return -EWOULDBLOCK;
+	return -EBUSY;
 }
 
 /* Not yet? Then the work is, or becomes, queued for that time. */
@@ -410,7 +410,7 @@ static void dmae_qp_run(struct dmae_qp *qp, bool in_work)
 	if (err == -EAGAIN)
 		queue_delayed_work(wq, &qp->run, max((long)(qp->wake_at -
 							    jiffies), 1));
-	else if (err == -EWOULDBLOCK)
+	else if (err == -EBUSY)
 		dmae_qp_kick(qp);
 
 	switch (READ_ONCE(qp->state)) {
