@@ -95,7 +95,7 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 	struct p2p_mapping *map;
 
 	mmap_assert_locked(vma->vm_mm);
-	req->reason = NULL;
+	req->reason[0] = '\0';
 	strscpy(req->exporter, "the kernel");
 
 	if (WARN_ON_ONCE(!vma_is_p2p(vma) || req->start >= req->end ||
@@ -143,7 +143,7 @@ struct p2p_mapping *p2p_map_private(struct page *const *pages,
 	struct dev_pagemap *pgmap = pages[0]->pgmap;
 	struct p2p_mapping *map;
 
-	req->reason = NULL;
+	req->reason[0] = '\0';
 	strscpy(req->exporter, "device-private memory");
 
 	if (!pgmap_is_p2p(pgmap))
@@ -233,7 +233,7 @@ EXPORT_SYMBOL_GPL(p2p_mapping_lookup);
  * @req: the request to refuse
  * @exporter: the device that refuses; NULL names the mapped file instead
  * @err: the negative errno to return
- * @reason: a string that outlives the call, for people to read
+ * @reason: for people to read, in less than 64 characters
  *
  * Context: any.
  *
@@ -245,7 +245,7 @@ struct p2p_mapping *p2p_refuse(struct p2p_request *req,
 {
 	if (exporter)
 		strscpy(req->exporter, dev_name(exporter));
-	req->reason = reason;
+	strscpy(req->reason, reason);
 	return ERR_PTR(err);
 }
 EXPORT_SYMBOL_GPL(p2p_refuse);

@@ -292,7 +292,7 @@ static void test_map_vma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p2p_mapping_end(map), BASE + PAGES(7));
 	KUNIT_EXPECT_TRUE(test, map->write);
 	KUNIT_EXPECT_PTR_EQ(test, map->vm_ops, &fake_vm_ops);
-	KUNIT_EXPECT_NULL(test, req.reason);
+	KUNIT_EXPECT_STREQ(test, req.reason, "");
 	KUNIT_EXPECT_EQ(test, exporter->unmaps, 0);
 
 	p2p_unmap(map);

@@ -70,7 +70,7 @@ struct p2p_request {
 	unsigned long end;
 	bool write;
 	char exporter[32];
-	const char *reason;
+	char reason[64];
 };
 
 static inline unsigned long p2p_mapping_start(const struct p2p_mapping *map)

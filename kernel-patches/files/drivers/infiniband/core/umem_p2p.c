@@ -275,7 +275,7 @@ void ib_umem_p2p_unmap(struct ib_umem_odp *umem_odp, unsigned long start,
 void ib_umem_p2p_report(struct ib_umem_odp *umem_odp,
 			const struct p2p_request *req, int err)
 {
-	if (!req->reason)
+	if (!req->reason[0])
 		return;
 	ibdev_notice_ratelimited(umem_odp->umem.ibdev,
 				 "no access to device memory at %#lx-%#lx: %s: %s (%d)\n",
