@@ -174,31 +174,3 @@ void write_attribute(const char *folder, const char *name, const char *text)
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	write_file(path, text);
 }
-
-int kmsg_open(void)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
-		fail("/dev/kmsg: %s", strerror(errno));
-	return fd;
-}
-
-bool kmsg_has(int fd, double seconds, const char *word, const char *other)
-{
-	double end = now() + seconds;
-	char line[8192];
-	ssize_t n;
-
-	while (now() < end) {
-		n = read(fd, line, sizeof(line) - 1);
-		if (n < 0) {
-			usleep(10000);
-			continue;
-		}
-		line[n] = '\0';
-		if (strcasestr(line, word) && strcasestr(line, other))
-			return true;
-	}
-	return false;
-}

@@ -34,9 +34,4 @@ void write_file(const char *path, const char *text);
 /* The same, of a file in a folder of sysfs. */
 void write_attribute(const char *folder, const char *name, const char *text);
 
-/* What the kernel says from now on. */
-int kmsg_open(void);
-/* Wait for a line with both words in it; false if none came. */
-bool kmsg_has(int fd, double seconds, const char *word, const char *other);
-
 #endif

@@ -39,13 +39,23 @@ void sample_load(void)
 		perror("driver_override of GPU 0");
 }
 
+int sample_unbind(void)
+{
+	return write_in(driver, "unbind", gpu0_name());
+}
+
+int sample_rmmod(void)
+{
+	return syscall(SYS_delete_module, "p2p_sample", O_NONBLOCK) ? errno : 0;
+}
+
 void sample_unload(void)
 {
-	write_in(driver, "unbind", gpu0_name());
+	sample_unbind();
 	write_in(gpu_path(GPU0), "driver_override", "\n");
 	/* Without a driver nobody else does it. */
 	write_in(gpu_path(GPU0), "enable", "1");
-	syscall(SYS_delete_module, "p2p_sample", O_NONBLOCK);
+	sample_rmmod();
 }
 
 void sample_need(void)
@@ -141,6 +151,22 @@ void sample_param(const char *name, const char *value)
 {
 	if (write_in("/sys/module/p2p_sample/parameters", name, value))
 		fail("p2p_sample's parameter %s: %s", name, strerror(errno));
+}
+
+/* The device that does DMA; rxe is none, and is itself. */
+const char *importer_name(void)
+{
+	static char target[256];
+	char path[256];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/class/infiniband/%s/device",
+		 dev_name());
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return dev_name();
+	target[n] = 0;
+	return basename(target);
 }
 
 void sample_balanced(void)

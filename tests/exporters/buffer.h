@@ -17,6 +17,10 @@
 void sample_load(void);
 void sample_unload(void);
 void sample_need(void);
+/* Unbind GPU 0 as it is, open files or not. sample_load() binds it again. */
+int sample_unbind(void);
+/* Unload the module, and the errno of that. */
+int sample_rmmod(void);
 
 struct buffer {
 	int fd;
@@ -39,6 +43,8 @@ void buffer_invalidate(const struct buffer *b);
 long sample_counter(const char *name);
 void sample_lever(const char *name, long value);
 void sample_param(const char *name, const char *value);
+/* What the exporter knows the RDMA device under test as. */
+const char *importer_name(void);
 /* Every mapping that was made has been ended. */
 void sample_balanced(void);
 

@@ -188,7 +188,7 @@ static void run_deny(const void *arg)
 	struct ibv_mr *mr;
 
 	(void)arg;
-	sample_param("deny", dev_name());
+	sample_param("deny", importer_name());
 	want_refused(&b, EPERM);
 	if (sample_counter("refusals") != refusals + 1)
 		fail("the exporter counts no refusal");
@@ -216,7 +216,7 @@ static void run_refuse_remap(const void *arg)
 	traffic_flows(lives);
 	traffic_flows(host);
 	traffic_stop(host);
-	sample_param("deny", dev_name());
+	sample_param("deny", importer_name());
 	buffer_invalidate(&bed.buf);
 	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
 	traffic_flows(lives);

@@ -51,6 +51,8 @@ enum {
 	INVALIDATE_AT1	= MIB(16),
 	VFIO_AT1	= MIB(20),
 	DMAE_AT1	= MIB(32),
+	SHARING_AT1	= MIB(40),
+	REMOVAL_AT1	= MIB(48),
 };
 
 /* ---- report.c: cases ---- */
@@ -73,6 +75,11 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Wait for a child process; the case fails unless it exited with 0. */
 void join_child(pid_t pid, const char *what);
 const char *case_name(void);
+
+/* What the kernel says from now on. */
+int kmsg_open(void);
+/* Wait for a line with both words in it; false if none came. */
+bool kmsg_has(int fd, double seconds, const char *word, const char *other);
 
 /* ---- memory.c: patterns ---- */
 
@@ -156,7 +163,7 @@ extern struct rdma_dev dev;
 const char *dev_name(void);
 void dev_open(const char *name);
 
-enum { PAIR_SRQ = 1, PAIR_EX = 2 };
+enum { PAIR_SRQ = 1, PAIR_EX = 2, PAIR_PATIENT = 4 /* for 34 s */ };
 enum { PAIR_DEPTH = 64, PAIR_SGES = 8, PAIR_INLINE = 256, UD_QKEY = 0x1234 };
 enum { GRH_LEN = 40 };	/* what a UD receive buffer starts with */
 
@@ -178,6 +185,9 @@ void pair_close(struct pair *p);
 struct ibv_qp *qp_create(struct ibv_cq *cq, enum ibv_qp_type type,
 			 struct ibv_srq *srq, int flags);
 void qp_connect(struct ibv_qp *qp, const struct peer *peer);
+/* The same; a peer that is gone is noticed after retries + 1 timeouts. */
+void qp_connect_for(struct ibv_qp *qp, const struct peer *peer,
+		    unsigned int timeout, unsigned int retries);
 struct ibv_cq *cq_create(void);
 enum ibv_qp_state qp_state(struct ibv_qp *qp);
 

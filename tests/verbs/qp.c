@@ -200,13 +200,13 @@ static void qp_to_rtr(struct ibv_qp *qp, const struct peer *peer)
 	modify(qp, &attr, mask);
 }
 
-static void qp_to_rts(struct ibv_qp *qp)
+static void qp_to_rts(struct ibv_qp *qp, unsigned int timeout,
+		      unsigned int retries)
 {
-	/* A peer that is gone is noticed after retry_cnt + 1 timeouts. */
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTS,
-		.timeout = slow ? 20 : 18,	/* 4.3 or 1.1 s */
-		.retry_cnt = 5,
+		.timeout = timeout,
+		.retry_cnt = retries,
 		.rnr_retry = 7,			/* for ever */
 		.max_rd_atomic = 16,
 	};
@@ -218,11 +218,17 @@ static void qp_to_rts(struct ibv_qp *qp)
 	modify(qp, &attr, mask);
 }
 
-void qp_connect(struct ibv_qp *qp, const struct peer *peer)
+void qp_connect_for(struct ibv_qp *qp, const struct peer *peer,
+		    unsigned int timeout, unsigned int retries)
 {
 	qp_to_init(qp);
 	qp_to_rtr(qp, peer);
-	qp_to_rts(qp);
+	qp_to_rts(qp, timeout, retries);
+}
+
+void qp_connect(struct ibv_qp *qp, const struct peer *peer)
+{
+	qp_connect_for(qp, peer, slow ? 20 : 18 /* 4.3 or 1.1 s */, 5);
 }
 
 enum ibv_qp_state qp_state(struct ibv_qp *qp)
@@ -251,8 +257,12 @@ void pair_open(struct pair *p, enum ibv_qp_type type, int flags)
 		p->qp[i] = qp_create(p->cq[i], type, i ? p->srq : NULL, flags);
 		peer[i] = (struct peer){ p->qp[i]->qp_num, dev.gid };
 	}
-	for (i = 0; i < 2; i++)
-		qp_connect(p->qp[i], &peer[!i]);
+	for (i = 0; i < 2; i++) {
+		if (flags & PAIR_PATIENT)
+			qp_connect_for(p->qp[i], &peer[!i], 20, 7);
+		else
+			qp_connect(p->qp[i], &peer[!i]);
+	}
 
 	if (type == IBV_QPT_UD) {
 		p->ah = ibv_create_ah(dev.pd, &to);

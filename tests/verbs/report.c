@@ -3,6 +3,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -172,4 +173,32 @@ void run_case(void (*run)(const void *arg), const void *arg,
 		failures++;
 	}
 	fflush(stdout);
+}
+
+int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
+		fail("/dev/kmsg: %s", strerror(errno));
+	return fd;
+}
+
+bool kmsg_has(int fd, double seconds, const char *word, const char *other)
+{
+	double end = now() + seconds;
+	char line[8192];
+	ssize_t n;
+
+	while (now() < end) {
+		n = read(fd, line, sizeof(line) - 1);
+		if (n < 0) {
+			usleep(10000);
+			continue;
+		}
+		line[n] = '\0';
+		if (strcasestr(line, word) && strcasestr(line, other))
+			return true;
+	}
+	return false;
 }

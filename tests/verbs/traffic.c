@@ -9,11 +9,12 @@ static bool is_local(enum traffic_kind kind)
 	return kind == LOCAL_READ || kind == LOCAL_WRITTEN;
 }
 
-static void post_one(struct traffic *t, unsigned int slot)
+static int post_one(struct traffic *t, unsigned int slot)
 {
 	struct ibv_sge host = sge(&t->host, slot % TRAFFIC_DEPTH * t->len, t->len);
 	struct ibv_sge tested = { t->addr, t->len, t->key };
-	struct ibv_send_wr wr = {
+	struct ibv_send_wr *bad, wr = {
+		.send_flags = IBV_SEND_SIGNALED,
 		.sg_list = is_local(t->kind) ? &tested : &host,
 		.num_sge = 1,
 		.wr.rdma = {
@@ -35,7 +36,7 @@ static void post_one(struct traffic *t, unsigned int slot)
 		wr.opcode = IBV_WR_SEND;
 		post_recv(&t->pair, &tested, 1);
 	}
-	post(t->pair.qp[0], &wr);
+	return abs(ibv_post_send(t->pair.qp[0], &wr, &bad));
 }
 
 static void *run(void *arg)
@@ -45,8 +46,11 @@ static void *run(void *arg)
 	struct ibv_wc wc, rwc;
 
 	while (done < posted || !t->stop) {
-		while (posted < done + TRAFFIC_DEPTH && !t->stop)
-			post_one(t, posted++);
+		for (; posted < done + TRAFFIC_DEPTH && !t->stop; posted++) {
+			t->post_errno = post_one(t, posted);
+			if (t->post_errno)
+				return NULL;
+		}
 		if (done == posted)
 			break;
 		wc = wait_wc(t->pair.cq[0], 0, "traffic");
@@ -92,32 +96,52 @@ struct traffic *traffic_start(enum traffic_kind kind, struct ibv_mr *mr,
 				 (uintptr_t)addr, len);
 }
 
+static bool has_ended(struct traffic *t)
+{
+	return t->status != IBV_WC_SUCCESS || t->post_errno;
+}
+
+/* It should not have ended by itself. */
+static void want_success(struct traffic *t)
+{
+	if (t->status != IBV_WC_SUCCESS)
+		fail("traffic ended with \"%s\" and should not have",
+		     ibv_wc_status_str(t->status));
+	if (t->post_errno)
+		fail("traffic: ibv_post_send: %s", strerror(t->post_errno));
+}
+
 void traffic_flows(struct traffic *t)
 {
 	unsigned long goal = t->done + 2 * TRAFFIC_DEPTH;
 	double end = now() + patience(2 * TRAFFIC_DEPTH * t->len);
 
 	while (t->done < goal) {
-		if (t->status != IBV_WC_SUCCESS)
-			fail("traffic ended with \"%s\" and should not have",
-			     ibv_wc_status_str(t->status));
+		want_success(t);
 		if (now() > end)
 			fail("traffic stands still");
 		usleep(500);
 	}
 }
 
-void traffic_fails(struct traffic *t, enum ibv_wc_status want)
+bool traffic_ends(struct traffic *t, double seconds)
 {
-	double end = now() + patience(0);
+	double end = now() + seconds;
 
-	while (t->status == IBV_WC_SUCCESS) {
+	while (!has_ended(t)) {
 		if (now() > end)
-			fail("traffic goes on, expected it to end with \"%s\"",
-			     ibv_wc_status_str(want));
+			return false;
 		usleep(500);
 	}
 	pthread_join(t->thread, NULL);
+	return true;
+}
+
+void traffic_fails(struct traffic *t, enum ibv_wc_status want)
+{
+	if (!traffic_ends(t, patience(0)))
+		fail("traffic goes on, expected it to end with \"%s\"",
+		     ibv_wc_status_str(want));
 	if (t->status != want)
 		fail("traffic ended with \"%s\", expected \"%s\"",
 		     ibv_wc_status_str(t->status), ibv_wc_status_str(want));
@@ -131,8 +155,6 @@ void traffic_stop(struct traffic *t)
 {
 	t->stop = true;
 	pthread_join(t->thread, NULL);
-	if (t->status != IBV_WC_SUCCESS)
-		fail("traffic ended with \"%s\" and should not have",
-		     ibv_wc_status_str(t->status));
+	want_success(t);
 	pair_close(&t->pair);
 }

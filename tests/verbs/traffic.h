@@ -27,6 +27,7 @@ struct traffic {
 	atomic_bool stop;
 	/* Of the first completion that is no success, or success. */
 	_Atomic enum ibv_wc_status status, recv_status;
+	atomic_int post_errno;	/* or what posting has failed with */
 };
 
 /* @mr: over @len bytes of memory under test at @addr. */
@@ -37,6 +38,8 @@ struct traffic *traffic_start_key(enum traffic_kind kind, uint32_t key,
 				  uint64_t addr, size_t len);
 /* Wait until some more operations have succeeded. */
 void traffic_flows(struct traffic *t);
+/* Has it ended by itself, one way or another, so many seconds from now? */
+bool traffic_ends(struct traffic *t, double seconds);
 /* It has to end by itself, with this status; the QPs are in error then. */
 void traffic_fails(struct traffic *t, enum ibv_wc_status want);
 /* It has to have gone well until now. */

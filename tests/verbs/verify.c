@@ -16,7 +16,7 @@ uint64_t next_random(uint64_t *state)
 static void reconnect(struct verifier *v)
 {
 	pair_close(&v->pair);
-	pair_open(&v->pair, IBV_QPT_RC, 0);
+	pair_open(&v->pair, IBV_QPT_RC, PAIR_PATIENT);
 }
 
 static bool send_into(struct verifier *v, size_t at, size_t len)
@@ -136,7 +136,7 @@ void verify_start(struct verifier *v, int number)
 	v->random = seed_of(case_name()) + 1000 * number;
 	v->out = mem_open(HOST, 0, VERIFY_MAX_LEN);
 	v->in = mem_open(HOST, 0, VERIFY_MAX_LEN);
-	pair_open(&v->pair, IBV_QPT_RC, 0);
+	pair_open(&v->pair, IBV_QPT_RC, PAIR_PATIENT);
 	if (!v->may_refuse) {
 		memset(v->out.addr, 0, DATA_AT);
 		want_rdma(&v->pair, IBV_WR_RDMA_WRITE, sge(&v->out, 0, DATA_AT),

@@ -12,7 +12,10 @@ test_provider() {
 		"$build/cmake/providers/dmae/tests/dmae-rings"
 }
 
-test_verbs_dmae() { verbs_suite verbs-dmae base "$1" "${on_dmae[@]}"; }
+test_verbs_dmae() { programs_suite verbs verbs-dmae base "$1" "${on_dmae[@]}"; }
+test_exporters_dmae() {
+	programs_suite exporters exporters-dmae base "$1" -M displays "${on_dmae[@]}"
+}
 
 # All but those that take long there for what they are about, much data and how
 # a BAR is taken back, which rxe's run has.

@@ -60,7 +60,7 @@ kernel_fragments() {
 	case $1 in
 	pristine) echo "$patches_dir/config/base" ;;
 	base | steps) echo "$patches_dir/config/base" "$patches_dir/config/p2p" ;;
-	debug) echo "$patches_dir/config/"{base,p2p,debug} ;;
+	debug | kcsan) echo "$patches_dir/config/"{base,p2p,"$1"} ;;
 	esac
 }
 
@@ -271,8 +271,8 @@ kernel_build() {
 	local key src out
 
 	case $1 in
-	base | debug | pristine) ;;
-	*) die "no kernel config '$1': there are base, debug and pristine" ;;
+	base | debug | kcsan | pristine) ;;
+	*) die "no kernel config '$1': there are base, debug, kcsan and pristine" ;;
 	esac
 	need_packages "${packages_build[@]}"
 	kernel_find_source

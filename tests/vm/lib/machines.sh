@@ -133,3 +133,11 @@ machine_iommu_high() {
 	machine_iommu
 	gpus_above_4g
 }
+
+# With GPUs that the kernel has DRM drivers for, and whose memory QEMU shows
+# nobody: small, so that buffers have to move.
+machine_displays() {
+	machine_switch
+	device "bochs-display,vgamem=16M"
+	device "qxl,vgamem_mb=16,ram_size_mb=64,vram_size_mb=16"
+}

@@ -90,12 +90,14 @@ bench_boot() {
 	sed "s/^/$boot /" "$vm_dir/out/values" >>"$build/bench.values"
 }
 
-# The boots: our kernel and the unpatched one, which has no device memory; dmae,
-# where QEMU logs what the engine copies, and against the clock.
+# The boots: our kernel and the unpatched one, which has no device memory;
+# exporters that move their memory; dmae, where QEMU logs what the engine copies,
+# and against the clock.
 bench_boots() {
 	rm -f "$build/bench.values"
 	bench_boot base base -I
 	bench_boot pristine pristine -I
+	bench_boot exporters base -I
 	bench_boot dmae base -I "${on_dmae[@]}" -d -trace -d lsi_memcpy
 	! proof_count "$vm_dir/out/proof" "$vm_dir/qemu.log" >"$build/proof.log" ||
 		echo "dmae elsewhere $proof_elsewhere" >>"$build/bench.values"
@@ -150,6 +152,78 @@ bench_rows_base() {
 		"$(value base mr-memory-256m)" 1
 }
 
+# exporters NAME: a value of that boot.
+exporters() { value exporters "$1"; }
+
+# Exporters that move their memory.
+bench_rows_exporters() {
+	bench_row_again "reach 1 MiB again: invalidated, over a new MR" '<=' 0.5 1048576-8-1
+	bench_row "the same without the write" - - \
+		"$(again_alone 1048576-8-1 invalidate)" "$(again_alone 1048576-8-1 anew)"
+	bench_row_again "reach 64 KiB again" - - 65536-8-1
+	bench_row_again "reach 2 MiB of an MR of 128 MiB again" '<=' 0.5 2097152-8-64
+	bench_row_again "the same with a write of 64 KiB, not 8 bytes" '<=' 0.5 2097152-65536-64
+	# A fault does not wait for the next tick.
+	bench_row_again "dmae: reach 1 MiB again" '<=' 2 1048576-8-1 dmae-
+	bench_rows_moves moved
+	bench_rows_moves evicted
+	bench_rows_hmm "dmae: HMM memory in place, over migrated back" '>' 1.5 dmae_bandwidth
+	bench_rows_hmm "HMM memory in place, over migrated back" - - exporters
+	bench_rows_runs "" ""
+	bench_rows_runs "dmae: " dmae-
+}
+
+# bench_row_again WHAT RELATION LIMIT CASE [PREFIX]
+bench_row_again() {
+	bench_row "$1" "$2" "$3" "$(exporters "${5-}again-$4-invalidate")" \
+		"$(exporters "${5-}again-$4-anew")"
+}
+
+# bench_rows_moves ROUTE: the shares are of the time that the traffic took.
+bench_rows_moves() {
+	local part
+
+	bench_row "bandwidth to 1 MiB, $1 100 times a second" - - \
+		"$(exporters "moves-$1-mb-per-s")" "$(exporters moves-still-mb-per-s)"
+	bench_row "$1 how often a second" - - "$(exporters "moves-$1-per-s")" 1
+	for part in moves faults rest; do
+		bench_row "$1: time lost to $part" - - \
+			"$(exporters "moves-$1-share-in-$part")" 1
+	done
+}
+
+# again_alone CASE STEP: what it adds to the write.
+again_alone() {
+	awk -v a="$(exporters "again-$1-$2")" -v b="$(exporters "again-$1-write")" \
+		'BEGIN { if (a != "" && b != "") print a - b }'
+}
+
+# bench_rows_hmm WHAT RELATION LIMIT BOOT: bandwidths of a write and a read. Today
+# the memory migrates to the host, and is read and written there.
+bench_rows_hmm() {
+	local name=hmm-524288
+
+	bench_row "$1" "$2" "$3" "$(awk -v t="$(value "$4" $name-touched)" \
+		-v h="$(value "$4" $name-on-host)" 'BEGIN { if (t && h) print t + h }')" \
+		"$(value "$4" $name-in-place)"
+	bench_row "the same, migrated back page by page by the NIC" - - \
+		"$(value "$4" $name-back)" "$(value "$4" $name-in-place)"
+}
+
+# bench_rows_runs PREFIX-OF-ROWS PREFIX-OF-NAMES: fault and map.
+bench_rows_runs() {
+	local large=$2runs-268435456 small=$2runs-2097152 runs
+
+	for runs in 65536 4096 512; do
+		bench_row "$1map 256 MiB in $runs runs, over one run" - - \
+			"$(exporters "$large-$runs-map")" "$(exporters "$large-1-map")"
+	done
+	for runs in 512 1; do
+		bench_row "$1map 256 MiB over 2 MiB, both in $runs" - - \
+			"$(exporters "$large-$runs-map")" "$(exporters "$small-$runs-map")"
+	done
+}
+
 # dmae, whose engine moves what rxe copies.
 bench_rows_dmae() {
 	bench_row "dmae: ib_write_bw 1 MiB, GPU to GPU, over engine" '>=' 0.8 \
@@ -178,6 +252,7 @@ cmd_bench() {
 	rm -f "$build/bench.rows"
 	printf '%-50s %9s  %-8s\n' "what" value "must be"
 	bench_rows_base
+	bench_rows_exporters
 	bench_rows_dmae
 	jq -s . "$build/bench.rows" >"$build/bench.json"
 	echo "$build/bench.json"

@@ -6,7 +6,7 @@ perftest_address=127.0.0.1
 
 # perftest TOOL SERVER_BUFFER CLIENT_BUFFER [ARG...]: runs TOOL with a server and a
 # client. A buffer is "" for host memory, or "GPU OFFSET" (GPU being a sysfs
-# folder). Leaves the line of numbers in the array $perftest_numbers, or fails
+# folder), or a file that can be mapped. Leaves the line of numbers in the array $perftest_numbers, or fails
 # with the reason in $perftest_error. Everything is appended to $OUT/perftest.log.
 perftest() {
 	local tool=$1 server client common pid i log=$OUT/perftest.log rc=0
@@ -54,9 +54,10 @@ perftest_listens() {
 }
 
 perftest_buffer() {
-	local gpu offset
+	local file offset
 
 	[ -n "$1" ] || return 0
-	read -r gpu offset <<<"$1"
-	echo "--mmap=$gpu/resource2 --mmap-offset=${offset:-0}"
+	read -r file offset <<<"$1"
+	[ ! -d "$file" ] || file+=/resource2
+	echo "--mmap=$file --mmap-offset=${offset:-0}"
 }

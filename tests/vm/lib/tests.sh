@@ -1,12 +1,13 @@
 # shellcheck shell=bash
 # ./run test: the groups of tests, in the order in which they run.
 
-test_groups=(shellcheck model series checkpatch kernel-base verbs-base apps
-	provider verbs-dmae apps-dmae dmae
-	kernel-debug verbs-debug verbs-dmae-debug dmae-debug kunit sparse steps)
+test_groups=(shellcheck model series checkpatch kernel-base verbs-base exporters-base apps
+	provider verbs-dmae apps-dmae dmae exporters-dmae
+	kernel-debug verbs-debug exporters-debug verbs-dmae-debug dmae-debug kunit
+	kernel-kcsan exporters-kcsan sparse steps)
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
-	libcmocka-dev rdmacm-utils valgrind ucx-utils openmpi-bin jq)
+	libcmocka-dev libdrm-dev rdmacm-utils valgrind ucx-utils openmpi-bin jq)
 
 cmd_test() {
 	local name=${1:-} group only=''
@@ -113,19 +114,22 @@ test_kernel() {
 }
 test_kernel_base() { test_kernel base; }
 test_kernel_debug() { test_kernel debug; }
+test_kernel_kcsan() { test_kernel kcsan; }
 
 # existing_objects SRC OUT FILE.c...: the objects of those that are there, that
-# their Makefile names (a file may be included in another one instead), and that
+# their makefile names (a file may be included in another one instead), and that
 # OUT's configuration wants.
 existing_objects() {
-	local src=$1 out=$2 file object rule option
+	local src=$1 out=$2 file object rules rule option
 
 	shift 2
 	for file in "$@"; do
 		object=${file##*/}
 		object=${object%.c}.o
+		rules=$src/${file%/*}/Kbuild
+		[ -e "$rules" ] || rules=${rules%Kbuild}Makefile
 		[ -e "$src/$file" ] || continue
-		rule=$(grep -wF -m1 -- "$object" "$src/${file%/*}/Makefile") || continue
+		rule=$(grep -wF -m1 -- "$object" "$rules") || continue
 		option=$(sed -n 's/.*(\(CONFIG_[A-Z0-9_]*\)).*/\1/p' <<<"$rule")
 		[ -z "$option" ] || grep -qx "$option=[ym]" "$out/.config" || continue
 		echo "${file%/*}/$object"
@@ -239,7 +243,9 @@ guest_suite() {
 		case_fail "$group" "there is no $config kernel to run on"
 		return
 	}
-	[ "$config" != debug ] || debug=1 limit=900
+	case $config in
+	debug | kcsan) debug=1 limit=900 ;;
+	esac
 	vm_start -t $((300 + limit * $#)) -e "TEST_DEBUG=$debug" -e "TEST_TIMEOUT=$limit" \
 		"${options[@]}" "$bzimage" "$build/vm/$group" "$top/tests/vm/guest-tests" "$@"
 	answered=0
@@ -335,17 +341,44 @@ chosen() {
 	done
 }
 
-# verbs_suite GROUP CONFIG ONLY [OPTION...]
-verbs_suite() {
-	local group=$1 config=$2 programs
+# programs_suite FOLDER GROUP CONFIG ONLY [OPTION...]: those of tests/FOLDER.
+programs_suite() {
+	local folder=$1 group=$2 config=$3 programs
 
 	need_programs "$group" || return 0
-	chosen "$3" "$build"/cmake/tests/verbs/test-*
-	shift 3
+	chosen "$4" "$build/cmake/tests/$folder"/test-*
+	shift 4
 	guest_suite "$group" "$config" "$@" -- "${programs[@]}"
 }
-test_verbs_base() { verbs_suite verbs-base base "$1"; }
-test_verbs_debug() { verbs_suite verbs-debug debug "$1"; }
+test_verbs_base() { programs_suite verbs verbs-base base "$1"; }
+test_verbs_debug() { programs_suite verbs verbs-debug debug "$1"; }
+test_exporters_base() { programs_suite exporters exporters-base base "$1" -M displays; }
+test_exporters_debug() { programs_suite exporters exporters-debug debug "$1" -M displays; }
+
+# Two CPUs at the same memory without a lock, where one of them is in code of
+# the series: the kernel has others.
+test_exporters_kcsan() {
+	programs_suite exporters exporters-kcsan kcsan "$1" -M displays
+	check exporters-kcsan/races "$build/kcsan.log" no_races "$vm_dir/out/dmesg"
+}
+
+# no_races DMESG: shows those of the series, and fails if there are any.
+no_races() {
+	grep -q 'kcsan: enabled' "$1" || {
+		echo "KCSAN is not at work"
+		return 1
+	}
+	! sed -n 's/.*BUG: KCSAN: //p' "$1" | sort -u |
+		grep -wFf <(series_functions) || return 1
+}
+
+# The functions that the series adds or changes.
+series_functions() {
+	local definition='[a-z][a-zA-Z0-9_ *]*[ *]([a-zA-Z0-9_]+)\(.*'
+
+	sed -nE "s/^(\+|@@ .* @@ )$definition/\2/p" "$patches_dir"/patches/*.patch
+	find "$patches_dir/files" -name '*.c' -exec sed -nE "s/^$definition/\1/p" {} +
+}
 
 test_apps() {
 	local programs

@@ -1,0 +1,842 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * The host is short of memory: reclaim, compaction, huge pages that are split
+ * and collapsed, KSM and the OOM killer take pages from under MRs, from any
+ * context, also from one that may not wait, while device memory moves to and
+ * from the host. Every byte of the traffic is verified.
+ */
+#include "../verbs/verify.h"
+#include "../verbs/traffic.h"
+#include "buffer.h"
+#include "mirror.h"
+#include "sysfs.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21		/* since Linux 5.4 */
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25	/* since Linux 6.1 */
+#endif
+#ifndef SYS_process_mrelease
+#define SYS_process_mrelease 448
+#endif
+
+enum { LEN = KIB(256), HUGE = MIB(2), PAGE = 4096, SOME = KIB(32) };
+enum { RW = PROT_READ | PROT_WRITE };
+enum { ODP = ACCESS_ALL | IBV_ACCESS_ON_DEMAND };
+
+/* ---- the kernel's files ---- */
+
+static void put(const char *folder, const char *name, const char *text)
+{
+	if (write_in(folder, name, text))
+		fail("write %s to %s/%s: %s", text, folder, name,
+		     strerror(errno));
+}
+
+/* Of each page: where it is, and whether it is in memory or in swap. */
+enum { PAGE_IN_SWAP = 62, PAGE_PRESENT = 63 };
+
+static void pagemap(const void *addr, size_t len, uint64_t *entries)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	size_t n = len / PAGE * sizeof(*entries);
+
+	if (pread(fd, entries, n, (uintptr_t)addr / PAGE * sizeof(*entries)) !=
+	    (ssize_t)n)
+		fail("/proc/self/pagemap: %s", strerror(errno));
+	close(fd);
+}
+
+static size_t count_pages(const void *addr, size_t len, int bit)
+{
+	uint64_t *entries = malloc(len / PAGE * sizeof(*entries));
+	size_t i, n = 0;
+
+	pagemap(addr, len, entries);
+	for (i = 0; i < len / PAGE; i++)
+		n += entries[i] >> bit & 1;
+	free(entries);
+	return n;
+}
+
+/* Which of this process, in KiB, lie in huge pages that are mapped as such. */
+static long huge_kib(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[128];
+	long kib = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "AnonHugePages: %ld", &kib);
+	if (f)
+		fclose(f);
+	if (kib < 0)
+		fail("/proc/self/smaps_rollup does not tell");
+	return kib;
+}
+
+static void kill_me_first(void)
+{
+	put("/proc/self", "oom_score_adj", "1000");
+}
+
+/*
+ * The OOM killer may come again before what the first process had is free. Then
+ * it takes one of these, and not who runs the tests.
+ */
+static void spares_start(void)
+{
+	int i;
+
+	for (i = 0; i < 16; i++) {
+		if (fork())
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		put("/proc/self", "oom_score_adj", "500");
+		for (;;)
+			pause();
+	}
+}
+
+/* ---- who uses memory ---- */
+
+static void advise(void *addr, size_t len, int advice)
+{
+	if (madvise(addr, len, advice))
+		fail("madvise(%d) of %zu bytes: %s", advice, len,
+		     strerror(errno));
+}
+
+/* Take all that there is, until the OOM killer comes. */
+static void take_all(void)
+{
+	for (;;) {
+		size_t i, len = MIB(32);
+		uint8_t *p = host_map(len);
+
+		madvise(p, len, MADV_HUGEPAGE);
+		for (i = 0; i < len; i += PAGE)
+			p[i] = 1;
+	}
+}
+
+static void want_killed(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		fail("waitpid: %s", strerror(errno));
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		fail("it was not killed: status 0x%x", status);
+}
+
+/* @kmsg: open since before that. */
+static void want_oom_killed(int kmsg, pid_t pid)
+{
+	char who[32];
+
+	want_killed(pid);
+	snprintf(who, sizeof(who), "Killed process %d ", pid);
+	if (!kmsg_has(kmsg, patience(0), "Out of memory", who))
+		fail("it was not the OOM killer");
+	close(kmsg);
+}
+
+static void run_out_of_memory(void)
+{
+	int kmsg = kmsg_open();
+	pid_t pid = fork();
+
+	if (!pid) {
+		kill_me_first();
+		take_all();
+	}
+	want_oom_killed(kmsg, pid);
+}
+
+/* ---- memory of all kinds, with verified traffic to it ---- */
+
+enum { DEVICE, HMM, SMALL, LARGE, NR_KINDS };
+
+struct bed {
+	struct buffer buf;
+	struct mirror mirror;
+	uint8_t *addr[NR_KINDS];
+	struct verifier v[NR_KINDS];
+	pthread_t mover;
+	atomic_bool stop;
+};
+
+static const size_t lens[NR_KINDS] = { LEN, LEN, LEN, 2 * HUGE };
+
+static uint8_t *aligned_map(size_t len)
+{
+	uintptr_t p = (uintptr_t)host_map(len + HUGE);
+
+	return (uint8_t *)((p + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+}
+
+/* What the exporter does when it needs memory of the host, and gets none. */
+static void try_move(const struct buffer *b, uint32_t where, uint32_t ranges)
+{
+	struct p2p_sample_place to = { .where = where, .ranges = ranges };
+	int err = buffer_try(b, P2P_SAMPLE_MOVE, &to);
+
+	if (err && err != ENOMEM)
+		fail("move a buffer: %s", strerror(err));
+}
+
+/* Device memory goes to the host and comes back, meanwhile. */
+static void *move(void *arg)
+{
+	struct bed *bed = arg;
+	uint64_t random = seed_of("mover");
+
+	while (!bed->stop) {
+		uint64_t r = next_random(&random);
+
+		switch (r % 4) {
+		case 0:
+			try_move(&bed->buf, P2P_SAMPLE_SYSTEM, 0);
+			break;
+		case 1:
+			try_move(&bed->buf, P2P_SAMPLE_BAR, 1 << (r >> 8) % 6);
+			break;
+		case 2:
+			mirror_to_device(&bed->mirror, bed->addr[HMM], LEN);
+			break;
+		case 3:
+			mirror_to_host(&bed->mirror, bed->addr[HMM], LEN / 2);
+			break;
+		}
+		usleep(slow ? 20000 : 2000);
+	}
+	return NULL;
+}
+
+static struct bed *bed_open(void)
+{
+	static struct bed bed;
+	int i;
+
+	bed.buf = buffer_open(LEN);
+	bed.mirror = mirror_open();
+	bed.addr[DEVICE] = bed.buf.addr;
+	bed.addr[HMM] = host_map(LEN);
+	bed.addr[SMALL] = host_map(LEN);
+	bed.addr[LARGE] = aligned_map(2 * HUGE);
+	advise(bed.addr[SMALL], LEN, MADV_NOHUGEPAGE);
+	advise(bed.addr[LARGE], 2 * HUGE, MADV_HUGEPAGE);
+	for (i = 0; i < NR_KINDS; i++) {
+		bed.v[i] = (struct verifier) {
+			.addr = bed.addr[i], .len = lens[i],
+			.view = i == HMM ? NULL : bed.addr[i],
+			.mr = reg(bed.addr[i], lens[i],
+				  i == DEVICE ? ACCESS_ALL : ODP),
+		};
+		verify_start(&bed.v[i], i);
+	}
+	if (pthread_create(&bed.mover, NULL, move, &bed))
+		fail("pthread_create failed");
+	return &bed;
+}
+
+static void bed_flows(struct bed *bed)
+{
+	int i;
+
+	for (i = 0; i < NR_KINDS; i++)
+		verify_flows(&bed->v[i]);
+}
+
+static void bed_close(struct bed *bed)
+{
+	int i;
+
+	bed_flows(bed);
+	bed->stop = true;
+	pthread_join(bed->mover, NULL);
+	for (i = 0; i < NR_KINDS; i++) {
+		verify_end(&bed->v[i]);
+		dereg(bed->v[i].mr);
+	}
+	buffer_close(&bed->buf);
+	sample_balanced();
+	mirror_balanced();
+	mirror_close(&bed->mirror);
+}
+
+/* ---- reclaim ---- */
+
+/* Pages that reclaim may drop at any time: of a file, or not needed any more */
+struct clean {
+	uint8_t *addr, *want;
+	struct ibv_mr *mr;
+	struct mem in;
+	struct pair pair;
+};
+
+static struct clean clean_open(uint8_t *addr)
+{
+	struct clean c = {
+		.addr = addr, .want = malloc(LEN), .in = mem_open(HOST, 0, LEN),
+		.mr = reg(addr, LEN, IBV_ACCESS_REMOTE_READ |
+				     IBV_ACCESS_ON_DEMAND),
+	};
+
+	memcpy(c.want, addr, LEN);
+	pair_open(&c.pair, IBV_QPT_RC, 0);
+	return c;
+}
+
+static void clean_read(struct clean *c)
+{
+	want_rdma(&c->pair, IBV_WR_RDMA_READ, sge(&c->in, 0, LEN),
+		  (uintptr_t)c->addr, c->mr->rkey, IBV_WC_SUCCESS,
+		  "clean pages");
+}
+
+static void clean_close(struct clean *c)
+{
+	pair_close(&c->pair);
+	mem_close(&c->in);
+	dereg(c->mr);
+	free(c->want);
+}
+
+/*
+ * A part of a file that is large enough, and there: a library that we use. What
+ * the program itself uses of it, too, MADV_PAGEOUT leaves alone.
+ */
+static uint8_t *file_map(void)
+{
+	Dl_info info;
+	uint8_t *p;
+	int fd;
+
+	if (!dladdr((void *)(uintptr_t)EVP_sha256, &info))
+		fail("dladdr: where is libcrypto?");
+	fd = open(info.dli_fname, O_RDONLY);
+	p = mmap(NULL, LEN, PROT_READ, MAP_PRIVATE, fd, MIB(2));
+	if (fd < 0 || p == MAP_FAILED)
+		fail("mmap of %s: %s", info.dli_fname, strerror(errno));
+	close(fd);
+	return p;
+}
+
+/* Each page is what it was, or dropped as a whole. */
+static void lazy_check(const struct clean *c)
+{
+	static const uint8_t zero[PAGE];
+	size_t i;
+
+	for (i = 0; i < LEN; i += PAGE)
+		if (memcmp(c->in.addr + i, zero, PAGE))
+			same_check(c->in.addr + i, c->want + i, PAGE,
+				   "a page that may be dropped");
+}
+
+static void run_reclaim(const void *arg)
+{
+	struct bed *bed = bed_open();
+	struct clean file = clean_open(file_map()), lazy;
+	uint8_t *p = host_map(LEN);
+	size_t of_file, others;
+
+	(void)arg;
+	advise(p, LEN, MADV_NOHUGEPAGE);
+	pattern_fill(p, LEN, seed_of(case_name()), 0);
+	lazy = clean_open(p);
+	clean_read(&file);
+	clean_read(&lazy);
+	advise(p, LEN, MADV_FREE);
+	run_out_of_memory();
+	bed_flows(bed);
+	of_file = count_pages(file.addr, LEN, PAGE_PRESENT);
+	others = count_pages(p, LEN, PAGE_PRESENT);
+	note("of %d pages %zu of a file and %zu others are left",
+	     (int)(LEN / PAGE), of_file, others);
+	if (of_file == LEN / PAGE || others == LEN / PAGE)
+		fail("reclaim dropped no page");
+	clean_read(&file);
+	same_check(file.in.addr, file.want, LEN, "pages of a file");
+	clean_read(&lazy);
+	lazy_check(&lazy);
+	clean_close(&file);
+	clean_close(&lazy);
+	bed_close(bed);
+}
+
+/* Without being short of memory: what the process itself can ask for. */
+static void run_pageout(const void *arg)
+{
+	struct bed *bed = bed_open();
+	struct clean file = clean_open(file_map());
+	size_t dropped = 0;
+	int i;
+
+	(void)arg;
+	for (i = 0; i < (slow ? 5 : 30); i++) {
+		clean_read(&file);
+		advise(file.addr, LEN, MADV_PAGEOUT);
+		advise(bed->addr[SMALL], LEN, MADV_PAGEOUT);
+		advise(bed->addr[LARGE], 2 * HUGE, MADV_PAGEOUT);
+		madvise(bed->addr[HMM], LEN, MADV_PAGEOUT);
+		dropped += LEN / PAGE -
+			   count_pages(file.addr, LEN, PAGE_PRESENT);
+		clean_read(&file);
+		same_check(file.in.addr, file.want, LEN, "pages of a file");
+	}
+	note("%zu times a page was dropped", dropped);
+	if (!dropped)
+		fail("no page was dropped");
+	clean_close(&file);
+	bed_close(bed);
+}
+
+/* ---- swap ---- */
+
+static bool swap_to(const char *disk)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command),
+		 "(mkswap %s && swapon %s) >/dev/null 2>&1", disk,
+		 disk);
+	return !system(command);
+}
+
+/* A disk does as well, if the machine has one for that. */
+static bool swap_on(void)
+{
+	if (!access("/sys/block/zram0/disksize", W_OK))
+		write_in("/sys/block/zram0", "disksize", "256M");
+	return swap_to("/dev/zram0") || swap_to("/dev/vda");
+}
+
+static void run_swap(const void *arg)
+{
+	struct bed *bed;
+	size_t out = 0;
+	int i;
+
+	(void)arg;
+	if (!swap_on())
+		skip("nothing to swap to: no /dev/zram0");
+	bed = bed_open();
+	for (i = 0; i < (slow ? 10 : 50); i++) {
+		advise(bed->addr[SMALL], LEN, MADV_PAGEOUT);
+		advise(bed->addr[LARGE], 2 * HUGE, MADV_PAGEOUT);
+		madvise(bed->addr[HMM], LEN, MADV_PAGEOUT);
+		out += count_pages(bed->addr[SMALL], LEN, PAGE_IN_SWAP);
+		usleep(10000);
+	}
+	bed_close(bed);
+	note("%zu times a page was seen in swap", out);
+	if (!out)
+		fail("nothing was swapped out");
+	if (system("swapoff -a"))
+		fail("swapoff fails");
+}
+
+/* ---- pages that move ---- */
+
+/* How many pages are not where they were; @were: set to where they are now. */
+static size_t moved_pages(const void *addr, size_t len, uint64_t *were)
+{
+	uint64_t *are = malloc(len / PAGE * sizeof(*are));
+	const uint64_t pfn = (1ull << 55) - 1;
+	size_t i, n = 0;
+
+	pagemap(addr, len, are);
+	for (i = 0; i < len / PAGE; i++)
+		n += (are[i] & pfn) != (were[i] & pfn);
+	memcpy(were, are, len / PAGE * sizeof(*are));
+	free(are);
+	return n;
+}
+
+static void run_compaction(const void *arg)
+{
+	struct bed *bed = bed_open();
+	uint64_t were[LEN / PAGE];
+	size_t moved = 0;
+	int i;
+
+	(void)arg;
+	bed_flows(bed);
+	pagemap(bed->addr[SMALL], LEN, were);
+	for (i = 0; i < (slow ? 5 : 30); i++) {
+		put("/proc/sys/vm", "compact_memory", "1");
+		put("/proc/sys/vm", "drop_caches", "3");
+		moved += moved_pages(bed->addr[SMALL], LEN, were);
+	}
+	note("%zu times a page has moved", moved);
+	if (!moved)
+		fail("no page has moved");
+	bed_close(bed);
+}
+
+/* Other rights for one page, for a moment, split the huge page's entry. */
+static void split_entry(uint8_t *page)
+{
+	protect(page, PAGE, RW | PROT_EXEC);
+	protect(page, PAGE, RW);
+}
+
+static void run_huge_pages(const void *arg)
+{
+	struct bed *bed = bed_open();
+	uint8_t *p = bed->addr[LARGE];
+	uint64_t random = seed_of(case_name());
+	long least = LONG_MAX, most = 0, kib;
+	int i;
+
+	(void)arg;
+	for (i = 0; i < (slow ? 20 : 100); i++) {
+		size_t at = next_random(&random) % (2 * HUGE / PAGE) * PAGE;
+
+		split_entry(p + at);
+		/* One page that goes to a device splits the page itself. */
+		mirror_to_device(&bed->mirror, p + at, PAGE);
+		kib = huge_kib();
+		least = kib < least ? kib : least;
+		mirror_to_host(&bed->mirror, p + at, PAGE);
+		madvise(p, 2 * HUGE, MADV_COLLAPSE);
+		kib = huge_kib();
+		most = kib > most ? kib : most;
+	}
+	note("%ld to %ld KiB in huge pages", least, most);
+	if (most - least < (long)(HUGE >> 10))
+		fail("nothing was collapsed, or nothing was split");
+	bed_close(bed);
+}
+
+/* ---- KSM ---- */
+
+static const char ksm[] = "/sys/kernel/mm/ksm";
+
+static void ksm_set(const char *run)
+{
+	put(ksm, "pages_to_scan", "2000");
+	put(ksm, "sleep_millisecs", "5");
+	put(ksm, "run", run);
+}
+
+static void wait_for_merge(void)
+{
+	double until = now() + patience(0);
+
+	while (read_number(ksm, "pages_sharing") < LEN / PAGE / 2) {
+		if (now() > until)
+			fail("%ld pages were merged",
+			     read_number(ksm, "pages_sharing"));
+		usleep(1000);
+	}
+}
+
+/* All pages are equal but this one, which has been written since. */
+static void merged_check(const uint8_t *p, size_t odd, const uint8_t *page,
+			 const char *what)
+{
+	size_t i;
+
+	for (i = 0; i < LEN; i += PAGE)
+		if (i != odd)
+			same_check(p + i, page, PAGE, what);
+}
+
+/* RDMA reads what was merged, and what it writes is in one page only. */
+static void run_ksm(const void *arg)
+{
+	struct mem host = mem_open(HOST, 0, LEN);
+	struct bed *bed = bed_open();
+	uint8_t *p = host_map(LEN), page[PAGE];
+	struct ibv_mr *mr = reg(p, LEN, ODP);
+	struct traffic *t;
+	struct pair pair;
+	int i;
+
+	(void)arg;
+	if (access(ksm, F_OK))
+		skip("no KSM");
+	advise(p, LEN, MADV_NOHUGEPAGE);
+	advise(p, LEN, MADV_MERGEABLE);
+	pair_open(&pair, IBV_QPT_RC, 0);
+	t = traffic_start(REMOTE_READ, mr, p, SOME);
+	ksm_set("1");
+	for (i = 0; i < (slow ? 2 : 6); i++) {
+		size_t odd = (i * 7 + 1) % (LEN / PAGE) * PAGE, at;
+
+		pattern_fill(page, PAGE, seed_of("all") + i, 0);
+		for (at = 0; at < LEN; at += PAGE)
+			memcpy(host.addr + at, page, PAGE);
+		want_rdma(&pair, IBV_WR_RDMA_WRITE, sge(&host, 0, LEN),
+			  (uintptr_t)p, mr->rkey, IBV_WC_SUCCESS, "all alike");
+		wait_for_merge();
+		traffic_flows(t);
+		exercise(mr, (uintptr_t)p + odd, PAGE, p + odd, "one of them");
+		merged_check(p, odd, page, "one was written");
+		want_rdma(&pair, IBV_WR_RDMA_READ, sge(&host, 0, LEN),
+			  (uintptr_t)p, mr->rkey, IBV_WC_SUCCESS, "merged");
+		merged_check(host.addr, odd, page, "read by RDMA");
+	}
+	ksm_set("2");
+	traffic_flows(t);
+	traffic_stop(t);
+	exercise(mr, (uintptr_t)p, LEN, p, "unmerged");
+	bed_close(bed);
+}
+
+/* ---- the OOM killer ---- */
+
+/* What a process that is to be killed has registered. */
+enum victim_kind { V_DEVICE, V_HMM, V_HOST, V_MIXED, NR_VICTIMS };
+static const char *const victims[] = { "device", "hmm", "host", "mixed" };
+
+struct offer {
+	uint64_t addr;
+	uint32_t rkey;
+};
+
+struct victim {
+	pid_t pid;
+	int fd[2];	/* ours */
+	struct traffic *traffic[NR_VICTIMS];
+};
+
+/* By the process that will be killed, with its parent's open device and PD. */
+static struct offer victim_register(enum victim_kind kind)
+{
+	static struct buffer bufs[NR_VICTIMS];
+	static struct mirror mirror;
+	uint8_t *p = host_map(2 * LEN);
+	struct ibv_mr *mr;
+
+	switch (kind) {
+	case V_DEVICE:
+	case V_MIXED:
+		bufs[kind] = buffer_open(LEN);
+		if (kind == V_DEVICE)
+			p = bufs[kind].addr;
+		else
+			buffer_map_at(&bufs[kind], p + SOME / 2, 0, LEN);
+		break;
+	case V_HMM:
+		mirror = mirror_open();
+		pattern_fill(p, LEN, 0, 0);
+		mirror_to_device(&mirror, p, LEN);
+		break;
+	default:
+		pattern_fill(p, LEN, 0, 0);
+		break;
+	}
+	/* Where device memory is, plain ibv_reg_mr() does. */
+	mr = reg(p, LEN, bufs[kind].addr ? ACCESS_ALL : ODP);
+	return (struct offer) { (uintptr_t)p, mr->rkey };
+}
+
+/*
+ * Stuck in the kernel, in the exporter's p2p_map(), with mmap_lock held for
+ * reading: a signal does not end that, and what the process has is there for so
+ * long.
+ */
+static void *get_stuck(void *arg)
+{
+	struct buffer *b = arg;
+	int err;
+
+	try_reg(b->addr, b->len, ACCESS_ALL, &err);
+	return NULL;
+}
+
+static void victim_run(int in, int out, unsigned int kinds, bool stuck)
+{
+	struct buffer b = buffer_open(LEN);
+	enum victim_kind kind;
+	struct offer offer;
+	char c;
+
+	kill_me_first();
+	for (kind = 0; kind < NR_VICTIMS; kind++) {
+		if (!(kinds & 1 << kind))
+			continue;
+		offer = victim_register(kind);
+		if (write(out, &offer, sizeof(offer)) != sizeof(offer))
+			fail("write: %s", strerror(errno));
+	}
+	if (read(in, &c, 1) != 1)
+		fail("the other process is gone");
+	if (stuck)
+		get_stuck(&b);
+	else
+		take_all();
+	fail("it lives");
+}
+
+static struct victim victim_start(unsigned int kinds, bool stuck)
+{
+	struct victim v = {};
+	enum victim_kind kind;
+	struct offer offer;
+	int down[2], up[2];
+
+	if (pipe(down) || pipe(up))
+		fail("pipe: %s", strerror(errno));
+	v.pid = fork();
+	if (!v.pid)
+		victim_run(down[0], up[1], kinds, stuck);
+	close(up[1]);
+	v.fd[0] = up[0];
+	v.fd[1] = down[1];
+	for (kind = 0; kind < NR_VICTIMS; kind++) {
+		if (!(kinds & 1 << kind))
+			continue;
+		if (read(v.fd[0], &offer, sizeof(offer)) != sizeof(offer))
+			join_child(v.pid, "the victim");
+		v.traffic[kind] = traffic_start_key(REMOTE_WRITTEN, offer.rkey,
+						    offer.addr, SOME);
+	}
+	for (kind = 0; kind < NR_VICTIMS; kind++)
+		if (v.traffic[kind])
+			traffic_flows(v.traffic[kind]);
+	return v;
+}
+
+static void victim_goes_on(const struct victim *v)
+{
+	if (write(v->fd[1], "x", 1) != 1)
+		fail("write: %s", strerror(errno));
+}
+
+/* Its memory is gone, and whoever still writes there is told. */
+static void victim_is_gone(struct victim *v)
+{
+	enum victim_kind kind;
+
+	for (kind = 0; kind < NR_VICTIMS; kind++)
+		if (v->traffic[kind])
+			traffic_fails(v->traffic[kind], IBV_WC_REM_ACCESS_ERR);
+	sample_balanced();
+	mirror_balanced();
+}
+
+/* It takes all memory itself. */
+static void run_oom(const void *arg)
+{
+	int kmsg = kmsg_open();
+	struct victim v;
+
+	(void)arg;
+	sample_need();
+	v = victim_start((1 << NR_VICTIMS) - 1, false);
+	victim_goes_on(&v);
+	want_oom_killed(kmsg, v.pid);
+	victim_is_gone(&v);
+}
+
+/* Let it get stuck, for so long, and wait until it is. */
+static void victim_gets_stuck(struct victim *v, int ms)
+{
+	double until = now() + patience(0);
+
+	sample_lever("map_delay_ms", ms);
+	sample_lever("invalidate_before_map", 1);
+	victim_goes_on(v);
+	while (sample_counter("invalidate_before_map")) {
+		if (now() > until)
+			fail("the victim does not map its buffer");
+		usleep(1000);
+	}
+	usleep(20000);
+	sample_lever("map_delay_ms", 0);
+}
+
+/*
+ * process_mrelease() is the OOM reaper on demand: it unmaps what it can without
+ * waiting. Memory of the host that an RDMA device may be at it cannot.
+ */
+static void run_release(const void *arg)
+{
+	enum victim_kind kind = *(const enum victim_kind *)arg;
+	int want = kind == V_DEVICE ? 0 : EAGAIN, err, pidfd;
+	struct victim v;
+
+	sample_need();
+	v = victim_start(1 << kind, true);
+	pidfd = syscall(SYS_pidfd_open, v.pid, 0);
+	victim_gets_stuck(&v, slow ? 2000 : 500);
+	kill(v.pid, SIGKILL);
+	err = syscall(SYS_process_mrelease, pidfd, 0) ? errno : 0;
+	if (err != want)
+		fail("process_mrelease: %s, expected %s", strerrorname_np(err),
+		     strerrorname_np(want));
+	close(pidfd);
+	want_killed(v.pid);
+	victim_is_gone(&v);
+}
+
+/* The reaper itself: it comes when a victim is not gone after two seconds. */
+static void run_reaper(const void *arg)
+{
+	int killer = kmsg_open(), reaper = kmsg_open();
+	char pid[32];
+	struct victim v;
+
+	(void)arg;
+	sample_need();
+	v = victim_start(1 << V_MIXED | 1 << V_HMM, true);
+	snprintf(pid, sizeof(pid), "pid:%d ", v.pid);
+	victim_gets_stuck(&v, slow ? 10000 : 5000);
+	put("/proc", "sysrq-trigger", "f");
+	if (!kmsg_has(reaper, patience(0), "oom_reaper: unable to reap", pid))
+		fail("no word from the OOM reaper");
+	want_oom_killed(killer, v.pid);
+	victim_is_gone(&v);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(const void *arg);
+	} cases[] = {
+		{ "reclaim", run_reclaim },
+		{ "pageout", run_pageout },
+		{ "swap", run_swap },
+		{ "compaction", run_compaction },
+		{ "huge-pages", run_huge_pages },
+		{ "ksm", run_ksm },
+		{ "oom/killed", run_oom },
+		{ "oom/reaper", run_reaper },
+	};
+	enum victim_kind kind;
+	size_t i;
+
+	test_init(argc, argv);
+	spares_start();
+	/* Those who have themselves killed say so. */
+	if (write_in("/proc/self", "oom_score_adj", "-1000"))
+		perror("oom_score_adj");
+	sample_load();
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		run_case(cases[i].run, NULL, "%s", cases[i].name);
+	for (kind = 0; kind < NR_VICTIMS; kind++)
+		run_case(run_release, &kind, "release/%s", victims[kind]);
+	sample_unload();
+	return test_done();
+}
