@@ -13,8 +13,15 @@ test_provider() {
 }
 
 test_verbs_dmae() { programs_suite verbs verbs-dmae base "$1" "${on_dmae[@]}"; }
+
+# All but those about the process that owns an MR and about memory pressure, to
+# which it is the same as rxe.
 test_exporters_dmae() {
-	programs_suite exporters exporters-dmae base "$1" -M displays "${on_dmae[@]}"
+	local programs tests=$build/cmake/tests/exporters
+
+	need_programs exporters-dmae || return 0
+	chosen "$1" "$tests"/test-{hmm,levers,link,moves,removal,sample,sharing,vram}
+	guest_suite exporters-dmae base -M displays "${on_dmae[@]}" -- "${programs[@]}"
 }
 
 # All but those that take long there for what they are about, much data and how

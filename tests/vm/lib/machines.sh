@@ -135,9 +135,11 @@ machine_iommu_high() {
 }
 
 # With GPUs that the kernel has DRM drivers for, and whose memory QEMU shows
-# nobody: small, so that buffers have to move.
+# nobody: small, so that buffers have to move. And with a disk to swap to.
 machine_displays() {
 	machine_switch
 	device "bochs-display,vgamem=16M"
 	device "qxl,vgamem_mb=16,ram_size_mb=64,vram_size_mb=16"
+	truncate -s 256M "$vm_gpus/swap"
+	machine_devices+=(-drive "if=virtio,format=raw,file=$vm_gpus/swap")
 }

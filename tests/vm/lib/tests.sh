@@ -358,7 +358,11 @@ test_exporters_debug() { programs_suite exporters exporters-debug debug "$1" -M 
 # Two CPUs at the same memory without a lock, where one of them is in code of
 # the series: the kernel has others.
 test_exporters_kcsan() {
-	programs_suite exporters exporters-kcsan kcsan "$1" -M displays
+	local programs tests=$build/cmake/tests/exporters
+
+	need_programs exporters-kcsan || return 0
+	chosen "$1" "$tests"/test-{hmm,levers,moves,sample,sharing,vram}
+	guest_suite exporters-kcsan kcsan -M displays -- "${programs[@]}"
 	check exporters-kcsan/races "$build/kcsan.log" no_races "$vm_dir/out/dmesg"
 }
 
