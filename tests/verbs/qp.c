@@ -372,7 +372,7 @@ void exercise(struct ibv_mr *mr, uint64_t iova, size_t len, const void *view,
 	uint64_t seed = seed_of(what);
 	struct pair p;
 
-	pair_open(&p, IBV_QPT_RC, 0);
+	pair_open(&p, IBV_QPT_RC, PAIR_PATIENT);
 	pattern_fill(buf.addr, len, seed, 0);
 	want_rdma(&p, IBV_WR_RDMA_WRITE, sge(&buf, 0, len), iova, mr->rkey,
 		  IBV_WC_SUCCESS, what);

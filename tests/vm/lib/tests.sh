@@ -356,12 +356,12 @@ test_exporters_base() { programs_suite exporters exporters-base base "$1" -M dis
 test_exporters_debug() { programs_suite exporters exporters-debug debug "$1" -M displays; }
 
 # Two CPUs at the same memory without a lock, where one of them is in code of
-# the series: the kernel has others.
+# the series: the kernel has others. The programs with most at a time.
 test_exporters_kcsan() {
 	local programs tests=$build/cmake/tests/exporters
 
 	need_programs exporters-kcsan || return 0
-	chosen "$1" "$tests"/test-{hmm,levers,moves,sample,sharing,vram}
+	chosen "$1" "$tests"/test-{hmm,levers,moves,vram}
 	guest_suite exporters-kcsan kcsan -M displays -- "${programs[@]}"
 	check exporters-kcsan/races "$build/kcsan.log" no_races "$vm_dir/out/dmesg"
 }
