@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -206,21 +205,6 @@ static const struct leave {
 	{ "remove", do_remove },
 	{ "link-delete", do_link_delete },
 };
-
-static void want_fatal_event(void)
-{
-	struct pollfd fd = { .fd = dev.ctx->async_fd, .events = POLLIN };
-	struct ibv_async_event event;
-
-	do {
-		if (poll(&fd, 1, patience(0) * 1000) != 1)
-			fail("no event says that the device is gone");
-		if (ibv_get_async_event(dev.ctx, &event))
-			fail("ibv_get_async_event: %s", strerror(errno));
-		if (event.event_type != IBV_EVENT_DEVICE_FATAL)
-			ibv_ack_async_event(&event);
-	} while (event.event_type != IBV_EVENT_DEVICE_FATAL);
-}
 
 static void run_leave(const void *arg)
 {

@@ -6,7 +6,6 @@
 #include "../verbs/traffic.h"
 #include "buffer.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,19 +122,6 @@ static void restore(void)
 
 /* ---- both ends of a case ---- */
 
-static void pass(int fd)
-{
-	if (write(fd, "x", 1) != 1)
-		fail("write to the other process: %s", strerror(errno));
-}
-
-static bool await(int fd)
-{
-	char c;
-
-	return read(fd, &c, 1) == 1;
-}
-
 struct owner {
 	pid_t pid;
 	int fd;
@@ -205,19 +191,6 @@ static void works_again(void)
 }
 
 /* ---- rdma link delete ---- */
-
-static void want_fatal_event(void)
-{
-	struct pollfd fd = { .fd = dev.ctx->async_fd, .events = POLLIN };
-	struct ibv_async_event event;
-
-	do {
-		if (poll(&fd, 1, patience(0) * 1000) != 1)
-			fail("no event says that the device is gone");
-		if (ibv_get_async_event(dev.ctx, &event))
-			fail("ibv_get_async_event: %s", strerror(errno));
-	} while (event.event_type != IBV_EVENT_DEVICE_FATAL);
-}
 
 /* The device is taken away: all traffic ends, and nothing can be registered. */
 static void owner_loses(int fd)

@@ -92,20 +92,6 @@ static void want_still(const uint8_t *view, size_t len, const char *what)
 
 /* ---- other processes ---- */
 
-/* A child process and its parent take turns. */
-static void pass(int fd)
-{
-	if (write(fd, "x", 1) != 1)
-		fail("write to the other process: %s", strerror(errno));
-}
-
-static bool await(int fd)
-{
-	char c;
-
-	return read(fd, &c, 1) == 1;
-}
-
 static void await_child(int fd, pid_t child)
 {
 	if (await(fd))

@@ -181,19 +181,6 @@ static void bench_check(struct bench *b)
 		same_check(to, from, len, mode_names[b->mode]);
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t n)
-{
-	qsort(values, n, sizeof(*values), by_value);
-	return values[n / 2];
-}
-
 static void run_one(void)
 {
 	struct bench b = {};

@@ -74,12 +74,17 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Wait for a child process; the case fails unless it exited with 0. */
 void join_child(pid_t pid, const char *what);
+/* Two processes take turns, over a pipe each way. False: the other one is gone. */
+void pass(int fd);
+bool await(int fd);
 const char *case_name(void);
 
 /* What the kernel says from now on. */
 int kmsg_open(void);
 /* Wait for a line with both words in it; false if none came. */
 bool kmsg_has(int fd, double seconds, const char *word, const char *other);
+/* Of values in any order, which are sorted. */
+double median(double *values, size_t n);
 
 /* ---- memory.c: patterns ---- */
 
@@ -162,6 +167,8 @@ extern struct rdma_dev dev;
 
 const char *dev_name(void);
 void dev_open(const char *name);
+/* Wait for the event that says that the device is gone. */
+void want_fatal_event(void);
 
 enum { PAIR_SRQ = 1, PAIR_EX = 2, PAIR_PATIENT = 4 /* for 34 s */ };
 enum { PAIR_DEPTH = 64, PAIR_SGES = 8, PAIR_INLINE = 256, UD_QKEY = 0x1234 };

@@ -2,6 +2,7 @@
 /* The RDMA device, connected queue pairs on it, and work requests. */
 #include "common.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -384,4 +385,19 @@ void exercise(struct ibv_mr *mr, uint64_t iova, size_t len, const void *view,
 	pattern_check(buf.addr, len, seed, 0, what);
 	pair_close(&p);
 	mem_close(&buf);
+}
+
+void want_fatal_event(void)
+{
+	struct pollfd fd = { .fd = dev.ctx->async_fd, .events = POLLIN };
+	struct ibv_async_event event;
+
+	do {
+		if (poll(&fd, 1, patience(0) * 1000) != 1)
+			fail("no event says that the device is gone");
+		if (ibv_get_async_event(dev.ctx, &event))
+			fail("ibv_get_async_event: %s", strerror(errno));
+		if (event.event_type != IBV_EVENT_DEVICE_FATAL)
+			ibv_ack_async_event(&event);
+	} while (event.event_type != IBV_EVENT_DEVICE_FATAL);
 }
