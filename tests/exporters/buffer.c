@@ -15,13 +15,12 @@
 static const char driver[] = "/sys/bus/pci/drivers/p2p_sample";
 static const char debugfs[] = "/sys/kernel/debug/p2p_sample";
 
-/* The name of GPU 0 on its bus, as drivers know it. */
-static const char *gpu0_name(void)
+/* The name of a PCI device on its bus, as drivers know it. */
+static const char *name_on_bus(const char *folder)
 {
-	static char path[256];
+	const char *slash = strrchr(folder, '/');
 
-	snprintf(path, sizeof(path), "%s", gpu_path(GPU0));
-	return basename(path);
+	return slash ? slash + 1 : folder;
 }
 
 void sample_load(void)
@@ -34,14 +33,20 @@ void sample_load(void)
 	if (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)
 		perror(module);
 	close(fd);
-	if (write_in(gpu_path(GPU0), "driver_override", "p2p_sample") ||
-	    write_in("/sys/bus/pci", "drivers_probe", gpu0_name()))
+	if (sample_bind(gpu_path(GPU0)))
 		perror("driver_override of GPU 0");
 }
 
-int sample_unbind(void)
+int sample_bind(const char *folder)
 {
-	return write_in(driver, "unbind", gpu0_name());
+	return write_in(folder, "driver_override", "p2p_sample") ||
+	       write_in("/sys/bus/pci", "drivers_probe", name_on_bus(folder)) ?
+	       -1 : 0;
+}
+
+int sample_unbind(const char *folder)
+{
+	return write_in(driver, "unbind", name_on_bus(folder));
 }
 
 int sample_rmmod(void)
@@ -51,7 +56,7 @@ int sample_rmmod(void)
 
 void sample_unload(void)
 {
-	sample_unbind();
+	sample_unbind(gpu_path(GPU0));
 	write_in(gpu_path(GPU0), "driver_override", "\n");
 	/* Without a driver nobody else does it. */
 	write_in(gpu_path(GPU0), "enable", "1");
@@ -68,12 +73,16 @@ void sample_need(void)
 
 struct buffer buffer_open(size_t len)
 {
-	struct buffer b = { .len = len };
-
 	sample_need();
-	b.fd = open("/dev/p2p_sample0", O_RDWR);
+	return buffer_open_on("/dev/p2p_sample0", len);
+}
+
+struct buffer buffer_open_on(const char *path, size_t len)
+{
+	struct buffer b = { .fd = open(path, O_RDWR), .len = len };
+
 	if (b.fd < 0)
-		fail("open /dev/p2p_sample0: %s", strerror(errno));
+		fail("open %s: %s", path, strerror(errno));
 	b.addr = buffer_map_at(&b, NULL, 0, len);
 	return b;
 }

@@ -17,8 +17,12 @@
 void sample_load(void);
 void sample_unload(void);
 void sample_need(void);
-/* Unbind GPU 0 as it is, open files or not. sample_load() binds it again. */
-int sample_unbind(void);
+/*
+ * Bind a PCI device without a driver by its folder in sysfs, and unbind it as it
+ * is, open files or not: 0, or -1 with errno.
+ */
+int sample_bind(const char *folder);
+int sample_unbind(const char *folder);
 /* Unload the module, and the errno of that. */
 int sample_rmmod(void);
 
@@ -28,8 +32,9 @@ struct buffer {
 	size_t len;
 };
 
-/* Open, and map from its first byte on. */
+/* Open, of GPU 0 or of the device of that name, and map from the first byte on. */
 struct buffer buffer_open(size_t len);
+struct buffer buffer_open_on(const char *path, size_t len);
 void *buffer_map_at(const struct buffer *b, void *at, size_t offset, size_t len);
 void buffer_close(struct buffer *b);
 /* An ioctl, and the errno that it gave. */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The exporter goes away in the middle of traffic, is reset, or is asked to go:
- * its memory is out of reach when it is gone, traffic to it ends with an error,
- * that to other memory goes on. What is left of it, files, vmas and MRs, says
- * so, and does not stand in the way of its coming back.
+ * The exporter goes away in the middle of traffic, or is asked to go: its memory
+ * is out of reach when it is gone, traffic to it ends with an error, that to
+ * other memory goes on. What is left of it, files, vmas and MRs, says so, and
+ * does not stand in the way of its coming back.
  */
 #include "../verbs/traffic.h"
 #include "../verbs/verify.h"
@@ -35,7 +35,7 @@ enum { KINDS = ARRAY_SIZE(kinds), PART = KIB(64), LEN = KINDS * PART };
 
 static void go_unbind(void)
 {
-	if (sample_unbind())
+	if (sample_unbind(gpu_path(GPU0)))
 		fail("unbind: %s", strerror(errno));
 }
 
@@ -482,54 +482,6 @@ static void run_while_registering(const void *arg)
 	generation_open(&(struct generation) {});
 }
 
-/* ---- reset ---- */
-
-/* Traffic waits, and neither it nor the CPU sees the memory meanwhile. */
-static void run_reset(const void *arg)
-{
-	enum { WORKERS = 3, REGION = KIB(128) };
-	struct buffer b = buffer_open(WORKERS * REGION);
-	struct ibv_mr *mr = reg(b.addr, b.len, ACCESS_ALL);
-	struct verifier v[WORKERS];
-	struct others others;
-	int i, j, n = slow ? 4 : 10;
-
-	(void)arg;
-	others_start(&others);
-	for (i = 0; i < WORKERS; i++) {
-		v[i] = (struct verifier) {
-			.mr = mr, .addr = b.addr + i * REGION, .len = REGION,
-			.view = i ? b.addr + i * REGION : NULL,
-		};
-		verify_start(&v[i], i);
-	}
-	for (i = 0; i < n; i++) {
-		long maps = sample_counter("maps");
-		long before = sample_counter("invalidations");
-
-		/* Scattered, every other time. */
-		buffer_move(&b, P2P_SAMPLE_BAR, i % 2 ? 32 : 1);
-		for (j = 0; j < WORKERS; j++)
-			verify_flows(&v[j]);
-		if (write_in(gpu_path(GPU0), "reset", "1"))
-			fail("reset: %s", strerror(errno));
-		/* One for the move. */
-		if (sample_counter("invalidations") != before + 2)
-			fail("the reset did not end mappings");
-		for (j = 0; j < WORKERS; j++)
-			verify_flows(&v[j]);
-		if (sample_counter("maps") < maps + 2)
-			fail("it was not mapped again after the reset");
-		others_flow(&others);
-	}
-	for (j = 0; j < WORKERS; j++)
-		verify_end(&v[j]);
-	others_end(&others);
-	dereg(mr);
-	buffer_close(&b);
-	sample_balanced();
-}
-
 /* ---- the module ---- */
 
 static void want_loaded(const char *why)
@@ -629,7 +581,6 @@ int main(int argc, char **argv)
 		test(run_unload_unbound, &ways[i], "unload", how);
 	}
 	test(run_again, NULL, "again", NULL);
-	test(run_reset, NULL, "reset", NULL);
 	test(run_unload, NULL, "unload/in-use", NULL);
 	if (getenv("P2P_SAMPLE") && !come_back_bare())
 		sample_unload();

@@ -13,15 +13,11 @@ test_provider() {
 }
 
 test_verbs_dmae() { programs_suite verbs verbs-dmae base "$1" "${on_dmae[@]}"; }
-
-# All but those about the process that owns an MR and about memory pressure, to
-# which it is the same as rxe.
 test_exporters_dmae() {
-	local programs tests=$build/cmake/tests/exporters
-
-	need_programs exporters-dmae || return 0
-	chosen "$1" "$tests"/test-{hmm,levers,link,moves,removal,sample,sharing,vram}
-	guest_suite exporters-dmae base -M displays "${on_dmae[@]}" -- "${programs[@]}"
+	programs_suite exporters exporters-dmae base "$1" -M exporters "${on_dmae[@]}"
+}
+test_exporters_dmae_debug() {
+	programs_suite exporters exporters-dmae-debug debug "$1" -M exporters "${on_dmae[@]}"
 }
 
 # All but those that take long there for what they are about, much data and how

@@ -135,11 +135,15 @@ machine_iommu_high() {
 }
 
 # With GPUs that the kernel has DRM drivers for, and whose memory QEMU shows
-# nobody: small, so that buffers have to move. And with a disk to swap to.
-machine_displays() {
+# nobody: small, so that buffers have to move. With an NVMe drive, a function that
+# can be reset alone and has memory, its controller memory buffer. And with a disk
+# to swap to.
+machine_exporters() {
 	machine_switch
 	device "bochs-display,vgamem=16M"
 	device "qxl,vgamem_mb=16,ram_size_mb=64,vram_size_mb=16"
+	slot xio3130-downstream port3 switch
+	device "nvme,serial=0,cmb_size_mb=8,legacy-cmb=on,bus=port3"
 	truncate -s 256M "$vm_gpus/swap"
 	machine_devices+=(-drive "if=virtio,format=raw,file=$vm_gpus/swap")
 }

@@ -3,7 +3,8 @@
 
 test_groups=(shellcheck model series checkpatch kernel-base verbs-base exporters-base apps
 	provider verbs-dmae apps-dmae dmae exporters-dmae
-	kernel-debug verbs-debug exporters-debug verbs-dmae-debug dmae-debug kunit
+	kernel-debug verbs-debug exporters-debug verbs-dmae-debug exporters-dmae-debug
+	dmae-debug kunit
 	kernel-kcsan exporters-kcsan sparse steps)
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
@@ -352,8 +353,8 @@ programs_suite() {
 }
 test_verbs_base() { programs_suite verbs verbs-base base "$1"; }
 test_verbs_debug() { programs_suite verbs verbs-debug debug "$1"; }
-test_exporters_base() { programs_suite exporters exporters-base base "$1" -M displays; }
-test_exporters_debug() { programs_suite exporters exporters-debug debug "$1" -M displays; }
+test_exporters_base() { programs_suite exporters exporters-base base "$1" -M exporters; }
+test_exporters_debug() { programs_suite exporters exporters-debug debug "$1" -M exporters; }
 
 # Two CPUs at the same memory without a lock, where one of them is in code of
 # the series: the kernel has others. The programs with most at a time.
@@ -362,7 +363,7 @@ test_exporters_kcsan() {
 
 	need_programs exporters-kcsan || return 0
 	chosen "$1" "$tests"/test-{hmm,levers,moves,vram}
-	guest_suite exporters-kcsan kcsan -M displays -- "${programs[@]}"
+	guest_suite exporters-kcsan kcsan -M exporters -- "${programs[@]}"
 	check exporters-kcsan/races "$build/kcsan.log" no_races "$vm_dir/out/dmesg"
 }
 

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * The exporter is reset in the middle of traffic, by its bus or as a function:
+ * traffic waits, and neither it nor the CPU sees the memory meanwhile.
+ */
+#include "../verbs/verify.h"
+#include "buffer.h"
+#include "sysfs.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- devices that can be reset ---- */
+
+/* The first line of a file in sysfs, or "". */
+static const char *line_of(const char *folder, const char *name)
+{
+	static char line[64];
+	char path[512];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_RDONLY);
+	if (fd >= 0) {
+		n = read(fd, line, sizeof(line) - 1);
+		close(fd);
+	}
+	line[n > 0 ? n : 0] = 0;
+	line[strcspn(line, "\n")] = 0;
+	return line;
+}
+
+static bool has_method(const char *folder, const char *method)
+{
+	char *rest = NULL, *word, methods[64];
+
+	snprintf(methods, sizeof(methods), "%s", line_of(folder, "reset_method"));
+	for (word = strtok_r(methods, " ", &rest); word;
+	     word = strtok_r(NULL, " ", &rest))
+		if (!strcmp(word, method))
+			return true;
+	return false;
+}
+
+/* An NVMe drive with a controller memory buffer; NULL if there is none. */
+static const char *drive_path(void)
+{
+	static const char bus[] = "/sys/bus/pci/devices";
+	static char path[512];
+	bool found = false;
+	struct dirent *e;
+	DIR *dir = opendir(bus);
+
+	while (!found && dir && (e = readdir(dir))) {
+		char resource[600];
+
+		snprintf(path, sizeof(path), "%s/%s", bus, e->d_name);
+		snprintf(resource, sizeof(resource), "%s/resource2", path);
+		found = !strcmp(line_of(path, "class"), "0x010802") &&
+			!access(resource, F_OK);
+	}
+	if (dir)
+		closedir(dir);
+	return found ? path : NULL;
+}
+
+/* ---- the case ---- */
+
+enum { WORKERS = 3, REGION = KIB(128) };
+
+static void reset_under_traffic(const char *folder, const char *node)
+{
+	struct buffer b = buffer_open_on(node, WORKERS * REGION);
+	struct ibv_mr *mr = reg(b.addr, b.len, ACCESS_ALL);
+	struct verifier v[WORKERS];
+	int i, j, n = slow ? 4 : 10;
+
+	for (i = 0; i < WORKERS; i++) {
+		v[i] = (struct verifier) {
+			.mr = mr, .addr = b.addr + i * REGION, .len = REGION,
+			.view = i ? b.addr + i * REGION : NULL,
+		};
+		verify_start(&v[i], i);
+	}
+	for (i = 0; i < n; i++) {
+		long maps = sample_counter("maps");
+		long before = sample_counter("invalidations");
+
+		/* Scattered, every other time. */
+		buffer_move(&b, P2P_SAMPLE_BAR, i % 2 ? 32 : 1);
+		for (j = 0; j < WORKERS; j++)
+			verify_flows(&v[j]);
+		if (write_in(folder, "reset", "1"))
+			fail("reset: %s", strerror(errno));
+		/* One for the move. */
+		if (sample_counter("invalidations") != before + 2)
+			fail("the reset did not end mappings");
+		for (j = 0; j < WORKERS; j++)
+			verify_flows(&v[j]);
+		if (sample_counter("maps") < maps + 2)
+			fail("it was not mapped again after the reset");
+	}
+	for (j = 0; j < WORKERS; j++)
+		verify_end(&v[j]);
+	dereg(mr);
+	buffer_close(&b);
+}
+
+/* While traffic to other memory goes on. */
+static void reset_among_others(const char *folder, const char *node)
+{
+	struct mem host = mem_open(HOST, 0, KIB(256));
+	struct verifier other = {
+		.mr = host.mr, .addr = host.addr, .len = host.len,
+		.view = host.addr,
+	};
+
+	verify_start(&other, 100);
+	reset_under_traffic(folder, node);
+	verify_flows(&other);
+	verify_end(&other);
+	mem_close(&host);
+	sample_balanced();
+}
+
+static void run_bus(const void *arg)
+{
+	(void)arg;
+	sample_need();
+	if (!has_method(gpu_path(GPU0), "bus"))
+		fail("GPU 0 has the reset methods \"%s\"",
+		     line_of(gpu_path(GPU0), "reset_method"));
+	reset_among_others(gpu_path(GPU0), "/dev/p2p_sample0");
+}
+
+static void run_flr(const void *arg)
+{
+	const char *drive = drive_path();
+
+	(void)arg;
+	sample_need();
+	if (!drive)
+		skip("no NVMe drive with a controller memory buffer");
+	if (!has_method(drive, "flr"))
+		skip("%s cannot be reset as a function", drive);
+	if (write_in(drive, "reset_method", "flr"))
+		fail("reset_method: %s", strerror(errno));
+	if (write_in(drive, "driver/unbind", strrchr(drive, '/') + 1) &&
+	    errno != ENOENT)
+		fail("unbind %s: %s", drive, strerror(errno));
+	if (sample_bind(drive))
+		fail("driver_override of %s: %s", drive, strerror(errno));
+	reset_among_others(drive, "/dev/p2p_sample1");
+	if (sample_unbind(drive) || write_in(drive, "driver_override", "\n"))
+		fail("unbind %s from p2p_sample: %s", drive, strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	test_init(argc, argv);
+	sample_load();
+	run_case(run_bus, NULL, "bus");
+	run_case(run_flr, NULL, "function");
+	sample_unload();
+	return test_done();
+}
