@@ -185,3 +185,24 @@ void sample_balanced(void)
 	if (maps != unmaps)
 		fail("%ld mappings were made, and %ld were ended", maps, unmaps);
 }
+
+void buffer_works_anew(size_t len, uint64_t place)
+{
+	pid_t pid = fork();
+	struct ibv_mr *mr;
+	struct buffer b;
+
+	if (pid) {
+		join_child(pid, "a new process");
+		return;
+	}
+	dev_open(dev_name());
+	b = buffer_open(len);
+	if (buffer_where(&b).offset != place)
+		fail("the old buffer is still there");
+	mr = reg(b.addr, len, ACCESS_ALL);
+	exercise(mr, (uintptr_t)b.addr, len, b.addr, "a new process");
+	dereg(mr);
+	buffer_close(&b);
+	_exit(0);
+}

@@ -50,6 +50,8 @@ void sample_lever(const char *name, long value);
 void sample_param(const char *name, const char *value);
 /* What the exporter knows the RDMA device under test as. */
 const char *importer_name(void);
+/* In a process of its own, at the place where an old buffer was. */
+void buffer_works_anew(size_t len, uint64_t place);
 /* Every mapping that was made has been ended. */
 void sample_balanced(void);
 

@@ -3,11 +3,9 @@
  * The process that has registered device memory unmaps it, becomes another
  * program, exits or is killed, in the middle of traffic with another process:
  * as the target of the other one's requests, and as the one that makes them out
- * of that memory. The other one gets its error, and nothing is left. And it
- * forks, which is no end.
+ * of that memory. The other one gets its error, and nothing is left.
  */
 #include "../verbs/traffic.h"
-#include "../verbs/verify.h"
 #include "buffer.h"
 #include "sysfs.h"
 
@@ -17,7 +15,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /*
@@ -288,10 +285,8 @@ static void do_oom_kill(pid_t owner)
 
 	snprintf(folder, sizeof(folder), "/proc/%d", owner);
 	snprintf(killed, sizeof(killed), "Killed process %d ", owner);
-	if (write_in(folder, "oom_score_adj", "1000"))
-		fail("oom_score_adj: %s", strerror(errno));
-	if (write_in("/proc", "sysrq-trigger", "f"))
-		fail("sysrq-trigger: %s", strerror(errno));
+	put_in(folder, "oom_score_adj", "1000");
+	put_in("/proc", "sysrq-trigger", "f");
 	if (!kmsg_has(kmsg, patience(0), "Out of memory", killed))
 		fail("the owner was not killed for want of memory");
 	close(kmsg);
@@ -315,17 +310,10 @@ static bool process_lives(const struct end *end)
 
 static void want_end(pid_t pid, const struct end *end)
 {
-	int status;
-
-	if (!end->signal) {
+	if (end->signal)
+		join_killed(pid, end->signal, "the owner");
+	else
 		join_child(pid, "the owner");
-		return;
-	}
-	if (waitpid(pid, &status, 0) != pid)
-		fail("waitpid: %s", strerror(errno));
-	if (!WIFSIGNALED(status) || WTERMSIG(status) != end->signal)
-		fail("a process ended with status 0x%x, expected signal %d",
-		     status, end->signal);
 }
 
 /* ---- what is left ---- */
@@ -495,28 +483,6 @@ static void side_close(struct side *s)
 	unmap(s->addr, LEN);
 }
 
-/* In a process of its own, at the place where the old buffer was. */
-static void works_anew(uint64_t place)
-{
-	pid_t pid = fork();
-	struct ibv_mr *mr;
-	struct buffer b;
-
-	if (pid) {
-		join_child(pid, "a new process");
-		return;
-	}
-	dev_open(dev_name());
-	b = buffer_open(LEN);
-	if (buffer_where(&b).offset != place)
-		fail("the owner's buffer is still there");
-	mr = reg(b.addr, LEN, ACCESS_ALL);
-	exercise(mr, (uintptr_t)b.addr, LEN, b.addr, "a new process");
-	dereg(mr);
-	buffer_close(&b);
-	_exit(0);
-}
-
 /* Let it happen, and return when it has. */
 static void bring_about(const struct side *s, const struct end *end, pid_t pid)
 {
@@ -588,7 +554,7 @@ static void run_end(const void *arg)
 	if (process_lives(t->end))
 		want_end(pid, t->end);
 	side_close(&s);
-	works_anew(s.theirs.place);
+	buffer_works_anew(LEN, s.theirs.place);
 	want_resources(before);
 	sample_balanced();
 }
@@ -618,7 +584,6 @@ static void register_until_killed(void)
 
 static void run_kill_registering(const void *arg)
 {
-	static const struct end killed = { .signal = SIGKILL };
 	int i, n = slow ? 5 : 20;
 	char before[256];
 
@@ -641,207 +606,12 @@ static void run_kill_registering(const void *arg)
 		}
 		usleep(splitmix64(i) % 10000);
 		do_kill(pid);
-		want_end(pid, &killed);
+		join_killed(pid, SIGKILL, "the owner");
 		sample_balanced();
 	}
 	sample_lever("map_delay_ms", 0);
-	works_anew(0);
+	buffer_works_anew(LEN, 0);
 	want_resources(before);
-}
-
-/* ---- fork ---- */
-
-enum { VERIFIERS = 2, REGION = KIB(64), FROM_PARENT = VERIFIERS * REGION,
-       FROM_CHILD = FROM_PARENT + REGION, FORK_LEN = FROM_CHILD + REGION };
-
-/* A buffer with an MR, and traffic to the first regions. */
-struct bed {
-	struct buffer buf;
-	struct ibv_mr *mr;
-	struct verifier v[VERIFIERS];
-};
-
-static void bed_open(struct bed *bed)
-{
-	int i;
-
-	bed->buf = buffer_open(FORK_LEN);
-	bed->mr = reg(bed->buf.addr, FORK_LEN, ACCESS_ALL);
-	for (i = 0; i < VERIFIERS; i++) {
-		bed->v[i] = (struct verifier) {
-			.mr = bed->mr, .addr = bed->buf.addr + i * REGION,
-			.len = REGION,
-			.view = i ? NULL : bed->buf.addr + i * REGION,
-		};
-		verify_start(&bed->v[i], i);
-	}
-}
-
-static void bed_flows(struct bed *bed)
-{
-	int i;
-
-	for (i = 0; i < VERIFIERS; i++)
-		verify_flows(&bed->v[i]);
-}
-
-static void bed_stop(struct bed *bed)
-{
-	int i;
-
-	for (i = 0; i < VERIFIERS; i++)
-		verify_end(&bed->v[i]);
-}
-
-static void bed_close(struct bed *bed)
-{
-	dereg(bed->mr);
-	buffer_close(&bed->buf);
-	sample_balanced();
-}
-
-/* By RDMA, what the child is to find, and what it has left. */
-static void rdma_region(const struct bed *bed, enum ibv_wr_opcode op, size_t at,
-			uint64_t seed, const char *what)
-{
-	struct mem host = mem_open(HOST, 0, REGION);
-	struct pair p;
-
-	pair_open(&p, IBV_QPT_RC, 0);
-	if (op == IBV_WR_RDMA_WRITE)
-		pattern_fill(host.addr, REGION, seed, 0);
-	want_rdma(&p, op, sge(&host, 0, REGION),
-		  (uintptr_t)bed->buf.addr + at, bed->mr->rkey, IBV_WC_SUCCESS,
-		  what);
-	if (op == IBV_WR_RDMA_READ)
-		pattern_check(host.addr, REGION, seed, 0, what);
-	pair_close(&p);
-	mem_close(&host);
-}
-
-static void child_ends(int round)
-{
-	if (round % 2)
-		raise(SIGKILL);
-	_exit(0);
-}
-
-static void want_child_ended(pid_t pid, int round)
-{
-	static const struct end ways[] = { { .signal = 0 }, { .signal = SIGKILL } };
-
-	want_end(pid, &ways[round % 2]);
-}
-
-/* Child and parent have the same memory, and only the parent has an MR. */
-/* The exporter had counted so many before. */
-static void want_mapped_once(long maps)
-{
-	if (sample_counter("maps") != maps)
-		fail("it had to be mapped %ld times again",
-		     sample_counter("maps") - maps);
-}
-
-static void run_fork(const void *arg)
-{
-	int i, n = slow ? 6 : 20;
-	struct bed bed;
-	long maps;
-
-	(void)arg;
-	bed_open(&bed);
-	maps = sample_counter("maps");
-	for (i = 0; i < n; i++) {
-		uint8_t *addr = bed.buf.addr;
-		pid_t pid;
-
-		rdma_region(&bed, IBV_WR_RDMA_WRITE, FROM_PARENT, i, "to child");
-		pid = fork();
-		if (!pid) {
-			pattern_check(addr + FROM_PARENT, REGION, i, 0,
-				      "seen by the child");
-			pattern_fill(addr + FROM_CHILD, REGION, ~i, 0);
-			child_ends(i);
-		}
-		bed_flows(&bed);
-		want_child_ended(pid, i);
-		rdma_region(&bed, IBV_WR_RDMA_READ, FROM_CHILD, ~i, "from child");
-		bed_flows(&bed);
-	}
-	want_mapped_once(maps);
-	bed_stop(&bed);
-	bed_close(&bed);
-}
-
-static void run_dontfork(const void *arg)
-{
-	static const struct end touched = { .signal = SIGSEGV };
-	int i, n = slow ? 6 : 20;
-	struct bed bed;
-	long maps;
-
-	(void)arg;
-	bed_open(&bed);
-	maps = sample_counter("maps");
-	if (madvise(bed.buf.addr, FORK_LEN, MADV_DONTFORK))
-		fail("madvise(MADV_DONTFORK): %s", strerror(errno));
-	for (i = 0; i < n; i++) {
-		pid_t pid = fork();
-
-		if (!pid) {
-			bed.buf.addr[FROM_CHILD] = 1;
-			_exit(0);
-		}
-		bed_flows(&bed);
-		want_end(pid, &touched);
-		bed_flows(&bed);
-	}
-	want_mapped_once(maps);
-	bed_stop(&bed);
-	bed_close(&bed);
-}
-
-/* The child goes on with the memory when the parent has unmapped it. */
-static void run_fork_outlives(const void *arg)
-{
-	struct traffic *t;
-	struct bed bed;
-	int fd[2];
-	pid_t pid;
-	char c;
-
-	(void)arg;
-	if (pipe(fd))
-		fail("pipe: %s", strerror(errno));
-	bed_open(&bed);
-	bed_flows(&bed);
-	bed_stop(&bed);
-	rdma_region(&bed, IBV_WR_RDMA_WRITE, FROM_PARENT, 1, "to child");
-	t = traffic_start(REMOTE_WRITTEN, bed.mr, bed.buf.addr, REGION);
-	traffic_flows(t);
-	pid = fork();
-	if (!pid) {
-		close(fd[1]);
-		if (read(fd[0], &c, 1))
-			fail("not expected: a byte");
-		pattern_check(bed.buf.addr + FROM_PARENT, REGION, 1, 0,
-			      "seen by the child");
-		dev_open(dev_name());
-		bed.mr = reg(bed.buf.addr, FORK_LEN, ACCESS_ALL);
-		exercise(bed.mr, (uintptr_t)bed.buf.addr, FORK_LEN,
-			 bed.buf.addr, "the child's");
-		_exit(0);
-	}
-	close(fd[0]);
-	traffic_flows(t);
-	buffer_close(&bed.buf);
-	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
-	sample_balanced();
-	close(fd[1]);
-	join_child(pid, "the child");
-	sample_balanced();
-	dereg(bed.mr);
-	works_anew(0);
 }
 
 int main(int argc, char **argv)
@@ -859,9 +629,6 @@ int main(int argc, char **argv)
 				 ends[i].name);
 		}
 	run_case(run_kill_registering, NULL, "kill-registering");
-	run_case(run_fork, NULL, "fork/child-touches");
-	run_case(run_dontfork, NULL, "fork/dontfork");
-	run_case(run_fork_outlives, NULL, "fork/child-outlives");
 	sample_unload();
 	return test_done();
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * The host is short of memory: reclaim, compaction, huge pages that are split
- * and collapsed, KSM and the OOM killer take pages from under MRs, from any
- * context, also from one that may not wait, while device memory moves to and
- * from the host. Every byte of the traffic is verified.
+ * and collapsed, and KSM take pages from under MRs, from any context, also from
+ * one that may not wait, while device memory moves to and from the host. Every
+ * byte of the traffic is verified.
  */
 #include "../verbs/verify.h"
 #include "../verbs/traffic.h"
 #include "buffer.h"
+#include "killer.h"
 #include "mirror.h"
 #include "sysfs.h"
 
@@ -15,13 +16,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <openssl/evp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MADV_PAGEOUT
@@ -30,22 +27,12 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25	/* since Linux 6.1 */
 #endif
-#ifndef SYS_process_mrelease
-#define SYS_process_mrelease 448
-#endif
 
 enum { LEN = KIB(256), HUGE = MIB(2), PAGE = 4096, SOME = KIB(32) };
 enum { RW = PROT_READ | PROT_WRITE };
 enum { ODP = ACCESS_ALL | IBV_ACCESS_ON_DEMAND };
 
 /* ---- the kernel's files ---- */
-
-static void put(const char *folder, const char *name, const char *text)
-{
-	if (write_in(folder, name, text))
-		fail("write %s to %s/%s: %s", text, folder, name,
-		     strerror(errno));
-}
 
 /* Of each page: where it is, and whether it is in memory or in swap. */
 enum { PAGE_IN_SWAP = 62, PAGE_PRESENT = 63 };
@@ -89,83 +76,11 @@ static long huge_kib(void)
 	return kib;
 }
 
-static void kill_me_first(void)
-{
-	put("/proc/self", "oom_score_adj", "1000");
-}
-
-/*
- * The OOM killer may come again before what the first process had is free. Then
- * it takes one of these, and not who runs the tests.
- */
-static void spares_start(void)
-{
-	int i;
-
-	for (i = 0; i < 16; i++) {
-		if (fork())
-			continue;
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		put("/proc/self", "oom_score_adj", "500");
-		for (;;)
-			pause();
-	}
-}
-
-/* ---- who uses memory ---- */
-
 static void advise(void *addr, size_t len, int advice)
 {
 	if (madvise(addr, len, advice))
 		fail("madvise(%d) of %zu bytes: %s", advice, len,
 		     strerror(errno));
-}
-
-/* Take all that there is, until the OOM killer comes. */
-static void take_all(void)
-{
-	for (;;) {
-		size_t i, len = MIB(32);
-		uint8_t *p = host_map(len);
-
-		madvise(p, len, MADV_HUGEPAGE);
-		for (i = 0; i < len; i += PAGE)
-			p[i] = 1;
-	}
-}
-
-static void want_killed(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid)
-		fail("waitpid: %s", strerror(errno));
-	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-		fail("it was not killed: status 0x%x", status);
-}
-
-/* @kmsg: open since before that. */
-static void want_oom_killed(int kmsg, pid_t pid)
-{
-	char who[32];
-
-	want_killed(pid);
-	snprintf(who, sizeof(who), "Killed process %d ", pid);
-	if (!kmsg_has(kmsg, patience(0), "Out of memory", who))
-		fail("it was not the OOM killer");
-	close(kmsg);
-}
-
-static void run_out_of_memory(void)
-{
-	int kmsg = kmsg_open();
-	pid_t pid = fork();
-
-	if (!pid) {
-		kill_me_first();
-		take_all();
-	}
-	want_oom_killed(kmsg, pid);
 }
 
 /* ---- memory of all kinds, with verified traffic to it ---- */
@@ -476,8 +391,8 @@ static void run_compaction(const void *arg)
 	bed_flows(bed);
 	pagemap(bed->addr[SMALL], LEN, were);
 	for (i = 0; i < (slow ? 5 : 30); i++) {
-		put("/proc/sys/vm", "compact_memory", "1");
-		put("/proc/sys/vm", "drop_caches", "3");
+		put_in("/proc/sys/vm", "compact_memory", "1");
+		put_in("/proc/sys/vm", "drop_caches", "3");
 		moved += moved_pages(bed->addr[SMALL], LEN, were);
 	}
 	note("%zu times a page has moved", moved);
@@ -527,9 +442,9 @@ static const char ksm[] = "/sys/kernel/mm/ksm";
 
 static void ksm_set(const char *run)
 {
-	put(ksm, "pages_to_scan", "2000");
-	put(ksm, "sleep_millisecs", "5");
-	put(ksm, "run", run);
+	put_in(ksm, "pages_to_scan", "2000");
+	put_in(ksm, "sleep_millisecs", "5");
+	put_in(ksm, "run", run);
 }
 
 static void wait_for_merge(void)
@@ -597,213 +512,6 @@ static void run_ksm(const void *arg)
 	bed_close(bed);
 }
 
-/* ---- the OOM killer ---- */
-
-/* What a process that is to be killed has registered. */
-enum victim_kind { V_DEVICE, V_HMM, V_HOST, V_MIXED, NR_VICTIMS };
-static const char *const victims[] = { "device", "hmm", "host", "mixed" };
-
-struct offer {
-	uint64_t addr;
-	uint32_t rkey;
-};
-
-struct victim {
-	pid_t pid;
-	int fd[2];	/* ours */
-	struct traffic *traffic[NR_VICTIMS];
-};
-
-/* By the process that will be killed, with its parent's open device and PD. */
-static struct offer victim_register(enum victim_kind kind)
-{
-	static struct buffer bufs[NR_VICTIMS];
-	static struct mirror mirror;
-	uint8_t *p = host_map(2 * LEN);
-	struct ibv_mr *mr;
-
-	switch (kind) {
-	case V_DEVICE:
-	case V_MIXED:
-		bufs[kind] = buffer_open(LEN);
-		if (kind == V_DEVICE)
-			p = bufs[kind].addr;
-		else
-			buffer_map_at(&bufs[kind], p + SOME / 2, 0, LEN);
-		break;
-	case V_HMM:
-		mirror = mirror_open();
-		pattern_fill(p, LEN, 0, 0);
-		mirror_to_device(&mirror, p, LEN);
-		break;
-	default:
-		pattern_fill(p, LEN, 0, 0);
-		break;
-	}
-	/* Where device memory is, plain ibv_reg_mr() does. */
-	mr = reg(p, LEN, bufs[kind].addr ? ACCESS_ALL : ODP);
-	return (struct offer) { (uintptr_t)p, mr->rkey };
-}
-
-/*
- * Stuck in the kernel, in the exporter's p2p_map(), with mmap_lock held for
- * reading: a signal does not end that, and what the process has is there for so
- * long.
- */
-static void *get_stuck(void *arg)
-{
-	struct buffer *b = arg;
-	int err;
-
-	try_reg(b->addr, b->len, ACCESS_ALL, &err);
-	return NULL;
-}
-
-static void victim_run(int in, int out, unsigned int kinds, bool stuck)
-{
-	struct buffer b = buffer_open(LEN);
-	enum victim_kind kind;
-	struct offer offer;
-	char c;
-
-	kill_me_first();
-	for (kind = 0; kind < NR_VICTIMS; kind++) {
-		if (!(kinds & 1 << kind))
-			continue;
-		offer = victim_register(kind);
-		if (write(out, &offer, sizeof(offer)) != sizeof(offer))
-			fail("write: %s", strerror(errno));
-	}
-	if (read(in, &c, 1) != 1)
-		fail("the other process is gone");
-	if (stuck)
-		get_stuck(&b);
-	else
-		take_all();
-	fail("it lives");
-}
-
-static struct victim victim_start(unsigned int kinds, bool stuck)
-{
-	struct victim v = {};
-	enum victim_kind kind;
-	struct offer offer;
-	int down[2], up[2];
-
-	if (pipe(down) || pipe(up))
-		fail("pipe: %s", strerror(errno));
-	v.pid = fork();
-	if (!v.pid)
-		victim_run(down[0], up[1], kinds, stuck);
-	close(up[1]);
-	v.fd[0] = up[0];
-	v.fd[1] = down[1];
-	for (kind = 0; kind < NR_VICTIMS; kind++) {
-		if (!(kinds & 1 << kind))
-			continue;
-		if (read(v.fd[0], &offer, sizeof(offer)) != sizeof(offer))
-			join_child(v.pid, "the victim");
-		v.traffic[kind] = traffic_start_key(REMOTE_WRITTEN, offer.rkey,
-						    offer.addr, SOME);
-	}
-	for (kind = 0; kind < NR_VICTIMS; kind++)
-		if (v.traffic[kind])
-			traffic_flows(v.traffic[kind]);
-	return v;
-}
-
-static void victim_goes_on(const struct victim *v)
-{
-	if (write(v->fd[1], "x", 1) != 1)
-		fail("write: %s", strerror(errno));
-}
-
-/* Its memory is gone, and whoever still writes there is told. */
-static void victim_is_gone(struct victim *v)
-{
-	enum victim_kind kind;
-
-	for (kind = 0; kind < NR_VICTIMS; kind++)
-		if (v->traffic[kind])
-			traffic_fails(v->traffic[kind], IBV_WC_REM_ACCESS_ERR);
-	sample_balanced();
-	mirror_balanced();
-}
-
-/* It takes all memory itself. */
-static void run_oom(const void *arg)
-{
-	int kmsg = kmsg_open();
-	struct victim v;
-
-	(void)arg;
-	sample_need();
-	v = victim_start((1 << NR_VICTIMS) - 1, false);
-	victim_goes_on(&v);
-	want_oom_killed(kmsg, v.pid);
-	victim_is_gone(&v);
-}
-
-/* Let it get stuck, for so long, and wait until it is. */
-static void victim_gets_stuck(struct victim *v, int ms)
-{
-	double until = now() + patience(0);
-
-	sample_lever("map_delay_ms", ms);
-	sample_lever("invalidate_before_map", 1);
-	victim_goes_on(v);
-	while (sample_counter("invalidate_before_map")) {
-		if (now() > until)
-			fail("the victim does not map its buffer");
-		usleep(1000);
-	}
-	usleep(20000);
-	sample_lever("map_delay_ms", 0);
-}
-
-/*
- * process_mrelease() is the OOM reaper on demand: it unmaps what it can without
- * waiting. Memory of the host that an RDMA device may be at it cannot.
- */
-static void run_release(const void *arg)
-{
-	enum victim_kind kind = *(const enum victim_kind *)arg;
-	int want = kind == V_DEVICE ? 0 : EAGAIN, err, pidfd;
-	struct victim v;
-
-	sample_need();
-	v = victim_start(1 << kind, true);
-	pidfd = syscall(SYS_pidfd_open, v.pid, 0);
-	victim_gets_stuck(&v, slow ? 2000 : 500);
-	kill(v.pid, SIGKILL);
-	err = syscall(SYS_process_mrelease, pidfd, 0) ? errno : 0;
-	if (err != want)
-		fail("process_mrelease: %s, expected %s", strerrorname_np(err),
-		     strerrorname_np(want));
-	close(pidfd);
-	want_killed(v.pid);
-	victim_is_gone(&v);
-}
-
-/* The reaper itself: it comes when a victim is not gone after two seconds. */
-static void run_reaper(const void *arg)
-{
-	int killer = kmsg_open(), reaper = kmsg_open();
-	char pid[32];
-	struct victim v;
-
-	(void)arg;
-	sample_need();
-	v = victim_start(1 << V_MIXED | 1 << V_HMM, true);
-	snprintf(pid, sizeof(pid), "pid:%d ", v.pid);
-	victim_gets_stuck(&v, slow ? 10000 : 5000);
-	put("/proc", "sysrq-trigger", "f");
-	if (!kmsg_has(reaper, patience(0), "oom_reaper: unable to reap", pid))
-		fail("no word from the OOM reaper");
-	want_oom_killed(killer, v.pid);
-	victim_is_gone(&v);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -816,22 +524,14 @@ int main(int argc, char **argv)
 		{ "compaction", run_compaction },
 		{ "huge-pages", run_huge_pages },
 		{ "ksm", run_ksm },
-		{ "oom/killed", run_oom },
-		{ "oom/reaper", run_reaper },
 	};
-	enum victim_kind kind;
 	size_t i;
 
 	test_init(argc, argv);
-	spares_start();
-	/* Those who have themselves killed say so. */
-	if (write_in("/proc/self", "oom_score_adj", "-1000"))
-		perror("oom_score_adj");
+	killer_expected();
 	sample_load();
 	for (i = 0; i < ARRAY_SIZE(cases); i++)
 		run_case(cases[i].run, NULL, "%s", cases[i].name);
-	for (kind = 0; kind < NR_VICTIMS; kind++)
-		run_case(run_release, &kind, "release/%s", victims[kind]);
 	sample_unload();
 	return test_done();
 }

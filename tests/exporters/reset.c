@@ -8,37 +8,17 @@
 #include "sysfs.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* ---- devices that can be reset ---- */
 
-/* The first line of a file in sysfs, or "". */
-static const char *line_of(const char *folder, const char *name)
-{
-	static char line[64];
-	char path[512];
-	ssize_t n = -1;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_RDONLY);
-	if (fd >= 0) {
-		n = read(fd, line, sizeof(line) - 1);
-		close(fd);
-	}
-	line[n > 0 ? n : 0] = 0;
-	line[strcspn(line, "\n")] = 0;
-	return line;
-}
-
 static bool has_method(const char *folder, const char *method)
 {
-	char *rest = NULL, *word, methods[64];
+	char *rest = NULL, *word, methods[64] = "";
 
-	snprintf(methods, sizeof(methods), "%s", line_of(folder, "reset_method"));
+	read_line(folder, "reset_method", methods, sizeof(methods));
 	for (word = strtok_r(methods, " ", &rest); word;
 	     word = strtok_r(NULL, " ", &rest))
 		if (!strcmp(word, method))
@@ -50,18 +30,18 @@ static bool has_method(const char *folder, const char *method)
 static const char *drive_path(void)
 {
 	static const char bus[] = "/sys/bus/pci/devices";
-	static char path[512];
+	static char path[300];
 	bool found = false;
 	struct dirent *e;
 	DIR *dir = opendir(bus);
 
 	while (!found && dir && (e = readdir(dir))) {
-		char resource[600];
+		char class[16] = "", memory[320];
 
 		snprintf(path, sizeof(path), "%s/%s", bus, e->d_name);
-		snprintf(resource, sizeof(resource), "%s/resource2", path);
-		found = !strcmp(line_of(path, "class"), "0x010802") &&
-			!access(resource, F_OK);
+		snprintf(memory, sizeof(memory), "%s/resource2", path);
+		read_line(path, "class", class, sizeof(class));
+		found = !strcmp(class, "0x010802") && !access(memory, F_OK);
 	}
 	if (dir)
 		closedir(dir);
@@ -132,8 +112,7 @@ static void run_bus(const void *arg)
 	(void)arg;
 	sample_need();
 	if (!has_method(gpu_path(GPU0), "bus"))
-		fail("GPU 0 has the reset methods \"%s\"",
-		     line_of(gpu_path(GPU0), "reset_method"));
+		fail("GPU 0 cannot be reset by its bus");
 	reset_among_others(gpu_path(GPU0), "/dev/p2p_sample0");
 }
 

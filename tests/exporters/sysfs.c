@@ -22,15 +22,37 @@ int write_in(const char *folder, const char *name, const char *text)
 	return n < 0 ? -1 : 0;
 }
 
-long read_number(const char *folder, const char *name)
+void put_in(const char *folder, const char *name, const char *text)
 {
-	char path[256], text[32] = "";
+	if (write_in(folder, name, text))
+		fail("write %s to %s/%s: %s", text, folder, name,
+		     strerror(errno));
+}
+
+int read_line(const char *folder, const char *name, char *line, size_t size)
+{
+	char path[256];
+	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	fd = open(path, O_RDONLY);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		fail("read %s: %s", path, strerror(errno));
+	if (fd < 0)
+		return -1;
+	n = read(fd, line, size - 1);
 	close(fd);
+	if (n < 0)
+		return -1;
+	line[n] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	return 0;
+}
+
+long read_number(const char *folder, const char *name)
+{
+	char text[32];
+
+	if (read_line(folder, name, text, sizeof(text)))
+		fail("read %s/%s: %s", folder, name, strerror(errno));
 	return strtol(text, NULL, 0);
 }

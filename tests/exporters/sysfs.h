@@ -3,8 +3,14 @@
 #ifndef TESTS_EXPORTERS_SYSFS_H
 #define TESTS_EXPORTERS_SYSFS_H
 
+#include <stddef.h>
+
 /* 0, or -1 with errno. */
 int write_in(const char *folder, const char *name, const char *text);
+/* The same; the case fails instead. */
+void put_in(const char *folder, const char *name, const char *text);
+/* The first line, without its end: 0, or -1 with errno. */
+int read_line(const char *folder, const char *name, char *line, size_t size);
 /* Fails the case if there is none. */
 long read_number(const char *folder, const char *name);
 

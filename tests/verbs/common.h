@@ -74,6 +74,8 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Wait for a child process; the case fails unless it exited with 0. */
 void join_child(pid_t pid, const char *what);
+/* The same, unless that signal has killed it. */
+void join_killed(pid_t pid, int sig, const char *what);
 /* Two processes take turns, over a pipe each way. False: the other one is gone. */
 void pass(int fd);
 bool await(int fd);

@@ -103,6 +103,17 @@ void join_child(pid_t pid, const char *what)
 		_exit(WEXITSTATUS(status));
 }
 
+void join_killed(pid_t pid, int sig, const char *what)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		fail("waitpid for %s: %s", what, strerror(errno));
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != sig)
+		fail("%s ended with status 0x%x, expected signal %d", what,
+		     status, sig);
+}
+
 /* Wait for the case; a process that does not even die has hung the kernel. */
 static bool wait_case(pid_t pid, int *status, int seconds)
 {
