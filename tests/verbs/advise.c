@@ -5,6 +5,8 @@
  */
 #include "common.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -209,6 +211,105 @@ static void run_dereg(const void *arg)
 	}
 }
 
+/* ---- advice against advice ---- */
+
+enum { ROUNDS = 30, SLOW_ROUNDS = 8 };
+
+/* A thread that looks at what is there, again and again. */
+struct looker {
+	struct ibv_sge range;
+	atomic_bool stop;
+	pthread_t thread;
+};
+
+static void *look(void *arg)
+{
+	struct looker *l = arg;
+
+	while (!l->stop)
+		advise_n(NO_FAULT, FLUSH, &l->range, 1);
+	return NULL;
+}
+
+static void looker_start(struct looker *l, const struct mem *mem)
+{
+	*l = (struct looker){ .range = sge(mem, 0, mem->len) };
+	if (pthread_create(&l->thread, NULL, look, l))
+		fail("pthread_create failed");
+}
+
+static void looker_stop(struct looker *l)
+{
+	l->stop = true;
+	pthread_join(l->thread, NULL);
+}
+
+/* Other rights, for a moment, end what is mapped for the device. */
+static void end_mapping(uint8_t *p, size_t len)
+{
+	protect(p, len, PROT_READ);
+	protect(p, len, RW);
+}
+
+/*
+ * One thread maps device memory, and is busy with memory of the host next to it
+ * for a while. What another finds meanwhile must not stay when that mapping ends,
+ * in a part of it.
+ */
+static void run_look_while_mapping(const void *arg)
+{
+	const size_t host = MIB(16);
+	struct mem mem = { host_map(LEN + host), LEN + host, NULL };
+	struct ibv_sge all;
+	struct looker l;
+	int i, err;
+
+	(void)arg;
+	gpu_map_at(GPU0, mem.addr, ODP_AT + MIB(1), LEN, RW);
+	mem.mr = reg(mem.addr, mem.len, ODP);
+	all = sge(&mem, 0, mem.len);
+	for (i = 0; i < (slow ? SLOW_ROUNDS : ROUNDS); i++) {
+		end_mapping(mem.addr, LEN);
+		if (madvise(mem.addr + LEN, host, MADV_DONTNEED))
+			fail("madvise: %s", strerror(errno));
+		looker_start(&l, &mem);
+		err = advise_n(PREFETCH_WRITE, FLUSH, &all, 1);
+		if (err)
+			fail("ibv_advise_mr: %s", strerrorname_np(err));
+		looker_stop(&l);
+		end_mapping(mem.addr, 4096);
+		exercise(mem.mr, (uintptr_t)mem.addr, LEN, mem.addr,
+			 "the mapping has ended");
+	}
+	mem_close(&mem);
+}
+
+/* Memory of the host comes where nothing could be had, and is faulted in. */
+static void run_look_while_filling(const void *arg)
+{
+	enum { HOLE = 4096 };
+	int i, err;
+
+	(void)arg;
+	for (i = 0; i < 10 * (slow ? SLOW_ROUNDS : ROUNDS); i++) {
+		struct mem mem = open_mem(GPU0, ACCESS_ALL);
+		struct ibv_sge hole = sge(&mem, 0, HOLE);
+		struct looker l;
+
+		host_map_at(mem.addr, HOLE, PROT_NONE);
+		looker_start(&l, &mem);
+		protect(mem.addr, HOLE, RW);
+		err = advise_n(PREFETCH_WRITE, FLUSH, &hole, 1);
+		if (err)
+			fail("ibv_advise_mr: %s", strerrorname_np(err));
+		looker_stop(&l);
+		if (i % 10 == 0)
+			exercise(mem.mr, (uintptr_t)mem.addr, LEN, mem.addr,
+				 "filled");
+		mem_close(&mem);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -230,6 +331,8 @@ int main(int argc, char **argv)
 	run_case(run_other_pd, NULL, "error/other-pd");
 	run_case(run_not_odp, NULL, "error/not-odp");
 	run_case(run_bad_flags, NULL, "error/bad-flags");
+	run_case(run_look_while_mapping, NULL, "look-while/mapping");
+	run_case(run_look_while_filling, NULL, "look-while/filling");
 	for (i = 0; i < ARRAY_SIZE(by_where); i++)
 		for (where = HOST; where <= GPU0; where++)
 			run_case(by_where[i].run, &where, "%s/%s",

@@ -75,6 +75,8 @@ static struct p2p_mapping *check_mapping(struct p2p_mapping *map,
  * it: the caller watches the range with an &struct mmu_interval_notifier, has
  * called mmu_interval_read_begin() before, and calls p2p_unmap() if
  * mmu_interval_read_retry() says that the range was invalidated meanwhile.
+ * Before it releases the mmap_lock the mapping is where its invalidation
+ * callback finds it, or has ended: the vma keeps the exporter's module.
  *
  * Context: mmap_lock held for read. May sleep, and take the exporter's locks.
  *
@@ -118,6 +120,7 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 	/* A wrapper, as kernfs is one, has named whose mapping it is. */
 	if (!map->vm_ops)
 		map->vm_ops = vma->vm_ops;
+	map->pgmap = NULL;
 	return check_mapping(map, req);
 }
 EXPORT_SYMBOL_GPL(p2p_map_vma);

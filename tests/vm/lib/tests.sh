@@ -129,8 +129,8 @@ existing_objects() {
 		object=${object%.c}.o
 		rules=$src/${file%/*}/Kbuild
 		[ -e "$rules" ] || rules=${rules%Kbuild}Makefile
-		[ -e "$src/$file" ] && [ -e "$rules" ] || continue
-		rule=$(grep -wF -m1 -- "$object" "$rules") || continue
+		[ -e "$src/$file" ] || continue
+		rule=$(grep -swF -m1 -- "$object" "$rules") || continue
 		option=$(sed -n 's/.*(\(CONFIG_[A-Z0-9_]*\)).*/\1/p' <<<"$rule")
 		[ -z "$option" ] || grep -qx "$option=[ym]" "$out/.config" || continue
 		echo "${file%/*}/$object"

@@ -47,7 +47,8 @@ static bool memory_enabled(struct pci_dev *pdev)
 	u16 cmd;
 
 	pci_read_config_word(pdev, PCI_COMMAND, &cmd);
-	return !PCI_POSSIBLE_ERROR(cmd) && cmd & PCI_COMMAND_MEMORY;
+	return !PCI_POSSIBLE_ERROR(cmd) &&
+	       (pdev->no_command_memory || cmd & PCI_COMMAND_MEMORY);
 }
 
 /* Is [offset, offset + len) inside a BAR of size bytes? */

@@ -43,7 +43,8 @@ struct p2p_run {
  * @node: the range of user virtual addresses, in the importer's interval tree
  * @list: for whoever collects mappings
  *
- * Exporters embed it in a structure with what they need to unmap.
+ * Exporters embed it in a structure with what they need to unmap, and allocate
+ * it zeroed.
  */
 struct p2p_mapping {
 	const struct p2p_run *runs;

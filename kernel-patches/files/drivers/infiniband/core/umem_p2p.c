@@ -179,6 +179,43 @@ struct p2p_mapping *ib_umem_p2p_find(struct ib_umem_odp *umem_odp,
 	return node ? container_of(node, struct p2p_mapping, node) : NULL;
 }
 
+/* Mappings do not overlap, so this is the order of their ends as well. */
+static struct p2p_mapping *mapping_of(struct rb_node *rb)
+{
+	return rb ? container_of(rb, struct p2p_mapping, node.rb) : NULL;
+}
+
+static int ib_umem_p2p_gap_locked(struct ib_umem_odp *umem_odp,
+				  struct hmm_range *range, struct hmm_p2p *p2p)
+{
+	struct rb_root_cached *root = &umem_odp->p2p_mappings;
+	struct interval_tree_node *node;
+	struct p2p_mapping *map, *prev;
+
+	lockdep_assert_held(&umem_odp->umem_mutex);
+
+	node = interval_tree_iter_first(root, range->start, p2p->end - 1);
+	prev = mapping_of(node ? rb_prev(&node->rb) : rb_last(&root->rb_root));
+	if (prev)
+		p2p->start = p2p_mapping_end(prev);
+
+	for (map = node ? mapping_of(&node->rb) : NULL; map;
+	     map = mapping_of(rb_next(&map->node.rb))) {
+		if (p2p_mapping_start(map) > range->start) {
+			p2p->end = p2p_mapping_start(map);
+			break;
+		}
+		if (range->default_flags & HMM_PFN_REQ_WRITE && !map->write)
+			return -EACCES;
+		p2p->start = p2p_mapping_end(map);
+		range->start = min(p2p->start, range->end);
+		if (range->start == range->end)
+			break;
+	}
+	range->end = min(range->end, p2p->end);
+	return 0;
+}
+
 /*
  * Cut range to the first part that no mapping has, and set the bounds that a
  * mapping made for it has to stay in. An empty range says that there is none.
@@ -188,32 +225,18 @@ struct p2p_mapping *ib_umem_p2p_find(struct ib_umem_odp *umem_odp,
 int ib_umem_p2p_gap(struct ib_umem_odp *umem_odp, struct hmm_range *range,
 		    struct hmm_p2p *p2p)
 {
-	struct rb_root_cached *root = &umem_odp->p2p_mappings;
-	struct interval_tree_node *node;
-	struct p2p_mapping *map;
-
-	lockdep_assert_held(&umem_odp->umem_mutex);
+	int ret;
 
 	p2p->start = ib_umem_start(umem_odp);
 	p2p->end = ib_umem_end(umem_odp);
+	/* If one comes just now ib_umem_p2p_insert() will see it. */
+	if (RB_EMPTY_ROOT(&umem_odp->p2p_mappings.rb_root))
+		return 0;
 
-	for (node = interval_tree_iter_first(root, p2p->start, p2p->end - 1);
-	     node; node = interval_tree_iter_next(node, p2p->start, p2p->end - 1)) {
-		map = container_of(node, struct p2p_mapping, node);
-
-		if (p2p_mapping_start(map) > range->start) {
-			p2p->end = p2p_mapping_start(map);
-			break;
-		}
-		p2p->start = p2p_mapping_end(map);
-		if (p2p->start <= range->start)
-			continue;
-		if (range->default_flags & HMM_PFN_REQ_WRITE && !map->write)
-			return -EACCES;
-		range->start = min(p2p->start, range->end);
-	}
-	range->end = min(range->end, p2p->end);
-	return 0;
+	mutex_lock(&umem_odp->umem_mutex);
+	ret = ib_umem_p2p_gap_locked(umem_odp, range, p2p);
+	mutex_unlock(&umem_odp->umem_mutex);
+	return ret;
 }
 
 /*

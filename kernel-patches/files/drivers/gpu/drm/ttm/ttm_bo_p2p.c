@@ -65,8 +65,10 @@ static struct p2p_mapping *map_iomem(struct ttm_buffer_object *bo,
 	if (!dev_is_pci(dev))
 		return p2p_refuse(req, dev, -EREMOTEIO, "it is no PCI device");
 
-	for (done = 0; done < win.nr; done += len, nr++)
+	for (done = 0; done < win.nr; done += len, nr++) {
 		len = contiguous_iomem(bo, win.first + done, win.nr - done);
+		cond_resched();
+	}
 	ranges = kvmalloc_array(nr, sizeof(*ranges), GFP_KERNEL);
 	if (!ranges)
 		return ERR_PTR(-ENOMEM);
@@ -77,6 +79,7 @@ static struct p2p_mapping *map_iomem(struct ttm_buffer_object *bo,
 		len = contiguous_iomem(bo, win.first + done, win.nr - done);
 		ranges[nr].start = pfn << PAGE_SHIFT;
 		ranges[nr].end = ((pfn + len) << PAGE_SHIFT) - 1;
+		cond_resched();
 	}
 	map = pci_p2p_map_ranges(to_pci_dev(dev), ranges, nr, req);
 	kvfree(ranges);

@@ -87,6 +87,7 @@ void dmae_rq_flush(struct dmae_qp *qp)
 		.flags = DMAE_CQE_RECV,
 	};
 	struct dmae_recv recv;
+	u32 n;
 
 	/*
 	 * The state was written, then the count is read: who brings it to 0
@@ -101,7 +102,10 @@ void dmae_rq_flush(struct dmae_qp *qp)
 		qp->last_wqe = true;
 		return;
 	}
-	while (!dmae_rq_take(&qp->rq, &recv)) {
+	/* Whoever posts more meanwhile tells us of it. */
+	for (n = 0; n < qp->rq.ring.depth; n++) {
+		if (dmae_rq_take(&qp->rq, &recv))
+			return;
 		cqe.wr_id = recv.wr_id;
 		cqe.index = recv.index;
 		dmae_cq_post(to_dcq(qp->ibqp.recv_cq), &qp->ibqp, &cqe, false);

@@ -217,8 +217,8 @@ static bool dmae_chan_check_locked(struct dmae_dev *dev,
 	struct dma_tx_state state = {};
 	dma_cookie_t seen = *progress;
 
-	if (dmaengine_tx_status(dev->chan, dev->chan->cookie, &state) ==
-	    DMA_COMPLETE)
+	if (dmaengine_tx_status(dev->chan, dev->chan->cookie, &state) !=
+	    DMA_IN_PROGRESS)
 		return false;
 	*progress = state.last;
 	if (state.last != seen)

@@ -72,11 +72,18 @@ static void dmae_choice_init(struct dmae_choice *choice)
 	choice->engine = NULL;
 }
 
-/* SGEs begin and end at any byte. */
+/*
+ * SGEs begin and end at any byte, what was written before a flag arrives before
+ * it, and when a QP or a mapping has to go a channel that hangs is stopped.
+ */
 static bool dmae_channel_fits(struct dma_chan *chan,
 			      const struct dmae_choice *choice)
 {
-	return chan->device->copy_align == DMAENGINE_ALIGN_1_BYTE &&
+	const struct dma_device *engine = chan->device;
+
+	return engine->copy_align == DMAENGINE_ALIGN_1_BYTE &&
+	       engine->device_terminate_all &&
+	       !dma_has_cap(DMA_COMPLETION_NO_ORDER, engine->cap_mask) &&
 	       (!*choice->channel ||
 		!strcmp(dma_chan_name(chan), choice->channel));
 }
