@@ -7,9 +7,13 @@
 #include "../verbs/verify.h"
 #include "mirror.h"
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -304,6 +308,93 @@ static void run_dirty(const void *arg)
 	bed_close(&bed);
 }
 
+/* ---- userfaultfd tracks writes ---- */
+
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)	/* since Linux 6.7, as is what follows */
+#endif
+
+/* The argument of PAGEMAP_SCAN, and what it finds. */
+struct scan {
+	uint64_t size, flags, start, end, walk_end, found, nr_found, max_pages;
+	uint64_t inverted, mask, any_of, wanted;
+};
+
+struct scan_found {
+	uint64_t start, end, what;
+};
+
+enum { SCAN_PROTECT = 1, SCAN_PAGE_WRITTEN = 2 };
+
+static void track_writes(void *addr, size_t len)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC,
+	};
+	struct uffdio_register range = {
+		.range = { (uintptr_t)addr, len },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		skip("no userfaultfd that tracks writes: %s", strerror(errno));
+	if (ioctl(fd, UFFDIO_REGISTER, &range))
+		fail("UFFDIO_REGISTER: %s", strerror(errno));
+}
+
+/* How many pages were written since this was called last. */
+static size_t written(void *addr, size_t len)
+{
+	struct scan_found found[LEN / 4096];
+	struct scan scan = {
+		.size = sizeof(scan), .flags = SCAN_PROTECT,
+		.start = (uintptr_t)addr, .end = (uintptr_t)addr + len,
+		.found = (uintptr_t)found, .nr_found = ARRAY_SIZE(found),
+		.mask = SCAN_PAGE_WRITTEN, .wanted = SCAN_PAGE_WRITTEN,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY), i, n;
+	size_t pages = 0;
+
+	n = ioctl(fd, _IOWR('f', 16, struct scan), &scan);
+	if (n < 0)
+		fail("PAGEMAP_SCAN: %s", strerror(errno));
+	close(fd);
+	for (i = 0; i < n; i++)
+		pages += (found[i].end - found[i].start) / 4096;
+	return pages;
+}
+
+static void want_written(const struct bed *bed, size_t len, const char *what)
+{
+	size_t pages = written(bed->addr, LEN);
+
+	if (pages != len / 4096)
+		fail("%s: %zu pages were written, expected %zu", what, pages,
+		     len / 4096);
+}
+
+static void run_tracked(const void *arg)
+{
+	struct bed bed = bed_open();
+	int i;
+
+	(void)arg;
+	bed.mr = reg_odp(bed.addr, LEN);
+	track_writes(bed.addr, LEN);
+	for (i = 0; i < 3; i++) {
+		mirror_to_device(&bed.mirror, bed.addr, LEN);
+		written(bed.addr, LEN);
+		want_on_device(&bed, 0, LEN, "after the scan");
+		use(bed.mr, bed.addr, SOME);
+		want_written(&bed, SOME, "by RDMA");
+		want_written(&bed, 0, "since then");
+		use(bed.mr, bed.addr, SOME);
+		want_written(&bed, SOME, "by RDMA again");
+	}
+	bed_close(&bed);
+}
+
 /* ---- to and fro ---- */
 
 enum { WORKERS = 3, REGION = KIB(128) };
@@ -374,6 +465,7 @@ int main(int argc, char **argv)
 		{ "munmap", run_munmap, NULL },
 		{ "killed", run_killed, NULL },
 		{ "dirty", run_dirty, NULL },
+		{ "tracked", run_tracked, NULL },
 		{ "to-and-fro", run_to_and_fro, &refuse[0] },
 		{ "to-and-fro/refused-at-times", run_to_and_fro, &refuse[1] },
 	};

@@ -167,6 +167,28 @@ static void lsi_dma_complete(struct lsi_dma_desc *desc,
 }
 
 /*
+ * Gathers all that was submitted in desc_issued, and remembers their cookies as
+ * those of aborted descriptors. Returns whether there are any.
+ */
+static bool lsi_dma_begin_abort(struct lsi_dma *lsi)
+{
+	struct virt_dma_chan *vc = &lsi->vc;
+	struct virt_dma_desc *last;
+
+	lsi->running = 0;
+	list_splice_tail_init(&vc->desc_submitted, &vc->desc_issued);
+	if (list_empty(&vc->desc_issued))
+		return false;
+
+	/* One range, while nothing completes in between. */
+	if (lsi->aborted_last != vc->chan.completed_cookie)
+		lsi->aborted_after = vc->chan.completed_cookie;
+	last = list_last_entry(&vc->desc_issued, struct virt_dma_desc, node);
+	lsi->aborted_last = last->tx.cookie;
+	return true;
+}
+
+/*
  * All that was submitted fails, also what the chip has not begun: a client may
  * count on the order. The chip is stopped, or never to be touched again.
  */
@@ -175,17 +197,10 @@ static void lsi_dma_abort(struct lsi_dma *lsi)
 	struct virt_dma_chan *vc = &lsi->vc;
 	struct virt_dma_desc *vd, *next;
 
-	lsi->running = 0;
-	list_splice_tail_init(&vc->desc_submitted, &vc->desc_issued);
-	if (list_empty(&vc->desc_issued))
+	if (!lsi_dma_begin_abort(lsi))
 		return;
-
-	/* One range, while nothing completes in between. */
-	if (lsi->aborted_last != vc->chan.completed_cookie)
-		lsi->aborted_after = vc->chan.completed_cookie;
 	list_for_each_entry_safe(vd, next, &vc->desc_issued, node)
 		lsi_dma_complete(to_lsi_dma_desc(vd), DMA_TRANS_ABORTED);
-	lsi->aborted_last = vc->chan.completed_cookie;
 }
 
 /* Makes a script of what is issued, unless one runs: its end comes here. */
@@ -352,11 +367,11 @@ static int lsi_dma_terminate_all(struct dma_chan *chan)
 	LIST_HEAD(list);
 
 	spin_lock_irqsave(&vc->lock, flags);
-	if (lsi->running) {
+	if (lsi->running)
 		lsi_dma_chip_reset(lsi);
-		lsi->running = 0;
-	}
-	list_splice_tail_init(&vc->desc_submitted, &list);
+	/* Nobody gets a callback, but who asks is told. */
+	if (lsi_dma_begin_abort(lsi))
+		vc->chan.completed_cookie = lsi->aborted_last;
 	list_splice_tail_init(&vc->desc_issued, &list);
 	list_splice_tail_init(&vc->desc_completed, &list);
 	spin_unlock_irqrestore(&vc->lock, flags);

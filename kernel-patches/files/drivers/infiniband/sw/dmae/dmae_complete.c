@@ -121,11 +121,17 @@ void dmae_rq_flush(struct dmae_qp *qp)
 static void dmae_op_follow_error(struct dmae_op *op)
 {
 	struct dmae_qp *qp = op->qp;
+	unsigned long flags;
 
 	if (dmae_qp_is_datagram(qp))
 		return;
-	if (op->failed)
-		qp->flushing = true;
+	if (op->failed) {
+		spin_lock_irqsave(&qp->lock, flags);
+		/* Unless that was put right already. */
+		if (qp->state != IB_QPS_RTS)
+			qp->flushing = true;
+		spin_unlock_irqrestore(&qp->lock, flags);
+	}
 	if (!qp->flushing || op->status != IB_WC_SUCCESS)
 		return;
 	op->status = IB_WC_WR_FLUSH_ERR;
