@@ -79,7 +79,7 @@ static void dmae_choice_init(struct dmae_choice *choice)
 static bool dmae_channel_fits(struct dma_chan *chan,
 			      const struct dmae_choice *choice)
 {
-	const struct dma_device *engine = chan->device;
+	struct dma_device *engine = chan->device;
 
 	return engine->copy_align == DMAENGINE_ALIGN_1_BYTE &&
 	       engine->device_terminate_all &&
