@@ -6,8 +6,8 @@
  * does not stand in the way of its coming back.
  */
 #include "../verbs/traffic.h"
-#include "../verbs/verify.h"
 #include "buffer.h"
+#include "others.h"
 #include "sysfs.h"
 
 #include <fcntl.h>
@@ -153,48 +153,6 @@ static void want_unusable(struct ibv_mr *mr, uint8_t *addr)
 	want_failing(mr, addr, false, IBV_WR_RDMA_READ);
 	want_failing(mr, addr, true, IBV_WR_RDMA_WRITE);
 	want_failing(mr, addr, true, IBV_WR_RDMA_READ);
-}
-
-/* ---- what has nothing to do with it ---- */
-
-enum { OTHERS = 2 };
-
-struct others {
-	struct mem mem[OTHERS];
-	struct verifier v[OTHERS];
-};
-
-static void others_start(struct others *o)
-{
-	int i;
-
-	o->mem[0] = mem_open(HOST, 0, KIB(256));
-	o->mem[1] = mem_open(GPU1, REMOVAL_AT1, KIB(256));
-	for (i = 0; i < OTHERS; i++) {
-		o->v[i] = (struct verifier) {
-			.mr = o->mem[i].mr, .addr = o->mem[i].addr,
-			.len = o->mem[i].len, .view = o->mem[i].addr,
-		};
-		verify_start(&o->v[i], 100 + i);
-	}
-}
-
-static void others_flow(struct others *o)
-{
-	int i;
-
-	for (i = 0; i < OTHERS; i++)
-		verify_flows(&o->v[i]);
-}
-
-static void others_end(struct others *o)
-{
-	int i;
-
-	for (i = 0; i < OTHERS; i++) {
-		verify_end(&o->v[i]);
-		mem_close(&o->mem[i]);
-	}
 }
 
 /* ---- it goes ---- */

@@ -3,8 +3,8 @@
  * The exporter is reset in the middle of traffic, by its bus or as a function:
  * traffic waits, and neither it nor the CPU sees the memory meanwhile.
  */
-#include "../verbs/verify.h"
 #include "buffer.h"
+#include "others.h"
 #include "sysfs.h"
 
 #include <dirent.h>
@@ -52,13 +52,15 @@ static const char *drive_path(void)
 
 enum { WORKERS = 3, REGION = KIB(128) };
 
-static void reset_under_traffic(const char *folder, const char *node)
+static void run_reset(const char *folder, const char *node)
 {
 	struct buffer b = buffer_open_on(node, WORKERS * REGION);
 	struct ibv_mr *mr = reg(b.addr, b.len, ACCESS_ALL);
 	struct verifier v[WORKERS];
+	struct others others;
 	int i, j, n = slow ? 4 : 10;
 
+	others_start(&others);
 	for (i = 0; i < WORKERS; i++) {
 		v[i] = (struct verifier) {
 			.mr = mr, .addr = b.addr + i * REGION, .len = REGION,
@@ -83,27 +85,13 @@ static void reset_under_traffic(const char *folder, const char *node)
 			verify_flows(&v[j]);
 		if (sample_counter("maps") < maps + 2)
 			fail("it was not mapped again after the reset");
+		others_flow(&others);
 	}
 	for (j = 0; j < WORKERS; j++)
 		verify_end(&v[j]);
+	others_end(&others);
 	dereg(mr);
 	buffer_close(&b);
-}
-
-/* While traffic to other memory goes on. */
-static void reset_among_others(const char *folder, const char *node)
-{
-	struct mem host = mem_open(HOST, 0, KIB(256));
-	struct verifier other = {
-		.mr = host.mr, .addr = host.addr, .len = host.len,
-		.view = host.addr,
-	};
-
-	verify_start(&other, 100);
-	reset_under_traffic(folder, node);
-	verify_flows(&other);
-	verify_end(&other);
-	mem_close(&host);
 	sample_balanced();
 }
 
@@ -113,7 +101,7 @@ static void run_bus(const void *arg)
 	sample_need();
 	if (!has_method(gpu_path(GPU0), "bus"))
 		fail("GPU 0 cannot be reset by its bus");
-	reset_among_others(gpu_path(GPU0), "/dev/p2p_sample0");
+	run_reset(gpu_path(GPU0), "/dev/p2p_sample0");
 }
 
 static void run_flr(const void *arg)
@@ -133,7 +121,7 @@ static void run_flr(const void *arg)
 		fail("unbind %s: %s", drive, strerror(errno));
 	if (sample_bind(drive))
 		fail("driver_override of %s: %s", drive, strerror(errno));
-	reset_among_others(drive, "/dev/p2p_sample1");
+	run_reset(drive, "/dev/p2p_sample1");
 	if (sample_unbind(drive) || write_in(drive, "driver_override", "\n"))
 		fail("unbind %s from p2p_sample: %s", drive, strerror(errno));
 }

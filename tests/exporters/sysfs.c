@@ -41,8 +41,10 @@ int read_line(const char *folder, const char *name, char *line, size_t size)
 		return -1;
 	n = read(fd, line, size - 1);
 	close(fd);
-	if (n < 0)
+	if (n <= 0) {
+		errno = n ? errno : ENODATA;
 		return -1;
+	}
 	line[n] = '\0';
 	line[strcspn(line, "\n")] = '\0';
 	return 0;
