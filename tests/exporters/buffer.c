@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -175,7 +174,7 @@ const char *importer_name(void)
 	if (n < 0)
 		return dev_name();
 	target[n] = 0;
-	return basename(target);
+	return name_on_bus(target);
 }
 
 void sample_balanced(void)

@@ -14,7 +14,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { LEN = KIB(512), SOME = KIB(64), RW = PROT_READ | PROT_WRITE };
@@ -266,7 +265,6 @@ static void run_munmap(const void *arg)
 
 static void run_killed(const void *arg)
 {
-	int status;
 	pid_t pid;
 
 	(void)arg;
@@ -281,9 +279,7 @@ static void run_killed(const void *arg)
 		use(bed.mr, bed.addr, LEN);
 		raise(SIGKILL);
 	}
-	waitpid(pid, &status, 0);
-	if (!WIFSIGNALED(status))
-		fail("the owner failed before it was killed");
+	join_killed(pid, SIGKILL, "the owner");
 	mirror_balanced();
 }
 

@@ -52,15 +52,20 @@ void take_all(void)
 	}
 }
 
-void want_oom_killed(int kmsg, pid_t pid)
+void want_oom_killing(int kmsg, pid_t pid)
 {
 	char who[32];
 
-	join_killed(pid, SIGKILL, "who took all memory");
 	snprintf(who, sizeof(who), "Killed process %d ", pid);
 	if (!kmsg_has(kmsg, patience(0), "Out of memory", who))
 		fail("it was not the OOM killer");
 	close(kmsg);
+}
+
+void want_oom_killed(int kmsg, pid_t pid)
+{
+	join_killed(pid, SIGKILL, "who took all memory");
+	want_oom_killing(kmsg, pid);
 }
 
 void run_out_of_memory(void)

@@ -10,7 +10,9 @@ void killer_expected(void);
 void kill_me_first(void);
 /* Take all memory that there is, until it comes. */
 void take_all(void);
-/* A child was killed by it; @kmsg: open since before that. */
+/* It kills that process; @kmsg: open since before that, and closed now. */
+void want_oom_killing(int kmsg, pid_t pid);
+/* The same of a child, which is waited for. */
 void want_oom_killed(int kmsg, pid_t pid);
 /* A process takes all memory, and is killed. */
 void run_out_of_memory(void);

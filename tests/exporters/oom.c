@@ -87,7 +87,6 @@ static void victim_run(int in, int out, unsigned int kinds, bool stuck)
 	struct buffer b = buffer_open(LEN);
 	enum victim_kind kind;
 	struct offer offer;
-	char c;
 
 	kill_me_first();
 	for (kind = 0; kind < NR_VICTIMS; kind++) {
@@ -97,7 +96,7 @@ static void victim_run(int in, int out, unsigned int kinds, bool stuck)
 		if (write(out, &offer, sizeof(offer)) != sizeof(offer))
 			fail("write: %s", strerror(errno));
 	}
-	if (read(in, &c, 1) != 1)
+	if (!await(in))
 		fail("the other process is gone");
 	if (stuck)
 		get_stuck(&b);
@@ -135,12 +134,6 @@ static struct victim victim_start(unsigned int kinds, bool stuck)
 	return v;
 }
 
-static void victim_goes_on(const struct victim *v)
-{
-	if (write(v->fd[1], "x", 1) != 1)
-		fail("write: %s", strerror(errno));
-}
-
 /* Its memory is gone, and whoever still writes there is told. */
 static void victim_is_gone(struct victim *v)
 {
@@ -162,7 +155,7 @@ static void run_oom(const void *arg)
 	(void)arg;
 	sample_need();
 	v = victim_start((1 << NR_VICTIMS) - 1, false);
-	victim_goes_on(&v);
+	pass(v.fd[1]);
 	want_oom_killed(kmsg, v.pid);
 	victim_is_gone(&v);
 }
@@ -174,7 +167,7 @@ static void victim_gets_stuck(struct victim *v, int ms)
 
 	sample_lever("map_delay_ms", ms);
 	sample_lever("invalidate_before_map", 1);
-	victim_goes_on(v);
+	pass(v->fd[1]);
 	while (sample_counter("invalidate_before_map")) {
 		if (now() > until)
 			fail("the victim does not map its buffer");
