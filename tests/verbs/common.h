@@ -123,6 +123,8 @@ void *host_map_at(void *at, size_t len, int prot);
 void *host_map(size_t len);
 void unmap(void *addr, size_t len);
 void protect(void *addr, size_t len, int prot);
+/* MADV_FREE: reclaim drops what stays clean. The caller stays on its CPU. */
+void let_drop(void *addr, size_t len);
 
 struct ibv_mr *try_reg(void *addr, size_t len, int access, int *err);
 struct ibv_mr *reg(void *addr, size_t len, int access);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <openssl/evp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -164,6 +165,22 @@ void protect(void *addr, size_t len, int prot)
 {
 	if (mprotect(addr, len, prot))
 		fail("mprotect to %d: %s", prot, strerror(errno));
+}
+
+/*
+ * The kernel collects such pages in a batch for each CPU, and neither
+ * MADV_PAGEOUT nor a migration takes them out of the batch of another CPU.
+ */
+void let_drop(void *addr, size_t len)
+{
+	cpu_set_t here;
+
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	if (sched_setaffinity(0, sizeof(here), &here))
+		fail("sched_setaffinity: %s", strerror(errno));
+	if (madvise(addr, len, MADV_FREE))
+		fail("madvise(MADV_FREE) of %zu bytes: %s", len, strerror(errno));
 }
 
 struct ibv_mr *try_reg(void *addr, size_t len, int access, int *err)
