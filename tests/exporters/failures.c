@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The kernel finds no memory: for each allocation on the way of a registration,
- * a prefetch, a move or an end in turn, and at random for the faults of the
- * RDMA device. That ends in an errno or in an error completion, and all is as
- * it was before.
- *
- * With failslab and fail_page_alloc. Not with fail_function: of what it may let
- * fail, only the two functions behind those are on our way.
+ * The kernel finds no memory, or no way between the devices: for each allocation
+ * and each run on the way of a registration, a prefetch, a move or an end in
+ * turn, and now and then for the faults of the RDMA device. That ends in an
+ * errno or in an error completion, and all is as it was before.
  */
 #include "../verbs/verify.h"
 #include "buffer.h"
+#include "inject.h"
 #include "mirror.h"
 #include "sysfs.h"
 
@@ -21,68 +19,9 @@
 #include <unistd.h>
 
 enum { LEN = KIB(256), MANY = 16, PAGE = 4096, ROUNDS = 50 };
-enum { MANY_MORE = 3000 };	/* allocations than anything here makes */
+enum { MANY_MORE = 3000 };	/* steps than anything here takes */
 enum { RW = PROT_READ | PROT_WRITE };
 enum { ODP = ACCESS_ALL | IBV_ACCESS_ON_DEMAND };
-
-/* ---- fault injection ---- */
-
-static const char *const injectors[] = {
-	"/sys/kernel/debug/failslab", "/sys/kernel/debug/fail_page_alloc",
-};
-
-static void inject_set(const char *name, const char *value)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(injectors); i++)
-		if (write_in(injectors[i], name, value))
-			fail("%s/%s: %s", injectors[i], name, strerror(errno));
-}
-
-/* Any allocation that may fail, of any size, and without a word. */
-static void inject_init(void)
-{
-	if (access(injectors[0], F_OK) || access(injectors[1], F_OK))
-		skip("the kernel has no fault injection");
-	inject_set("probability", "0");
-	inject_set("interval", "1");
-	inject_set("times", "-1");
-	inject_set("space", "0");
-	inject_set("verbose", "0");
-	inject_set("ignore-gfp-wait", "N");
-	if (write_in(injectors[1], "ignore-gfp-highmem", "N") ||
-	    write_in(injectors[1], "min-order", "0"))
-		fail("%s: %s", injectors[1], strerror(errno));
-}
-
-static int nth_open(void)
-{
-	int fd = open("/proc/thread-self/fail-nth", O_RDWR);
-
-	if (fd < 0)
-		fail("/proc/thread-self/fail-nth: %s", strerror(errno));
-	return fd;
-}
-
-/* The nth allocation of this thread from now on fails; with 0 none does. */
-static void nth_set(int fd, int n)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%d", n);
-
-	if (pwrite(fd, text, len, 0) != len)
-		fail("fail-nth: %s", strerror(errno));
-}
-
-static bool nth_has_failed(int fd)
-{
-	char text[16] = "";
-
-	if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
-		fail("fail-nth: %s", strerror(errno));
-	return !atoi(text);
-}
 
 /* ---- an MR, and what may fail about it ---- */
 
@@ -98,13 +37,14 @@ struct bed {
 
 struct op {
 	const char *name;
-	/* In this order, and only try() with allocations that fail. */
+	/* In this order, and only in try() something fails. */
 	void (*open)(struct bed *bed);
 	void (*prepare)(struct bed *bed);
 	int (*try)(struct bed *bed);		/* returns an errno */
 	void (*undo)(struct bed *bed);		/* of what was tried */
 	bool never_fails;
 	bool has_host_pages;	/* to fault in, which only knows EFAULT */
+	int mappings;		/* that it makes: each run, and all as one */
 };
 
 /* Does the MR do what it should? Its memory may have moved. */
@@ -122,54 +62,66 @@ static void bed_check(struct bed *bed)
 	pattern_check(bed->host.addr, len, seed_of(case_name()), 0, "the MR");
 }
 
+/* Once for each step of a kind, which fails; returns how often all of it did. */
+static int fail_in_turn(const struct op *op, struct bed *bed,
+			enum injection what, const char *step)
+{
+	int n, err, failed = 0;
+	bool injected;
+
+	for (n = 1;; n++) {
+		if (op->prepare)
+			op->prepare(bed);
+		inject_nth(what, n);
+		err = op->try(bed);
+		injected = inject_ended(what);
+
+		if (err && err != EREMOTEIO && (what == MAPPINGS ||
+		    (err != ENOMEM && !(err == EFAULT && op->has_host_pages))))
+			fail("when %s %d fails: %s", step, n,
+			     strerrorname_np(err));
+		if (err && op->never_fails)
+			fail("it fails when %s %d does", step, n);
+		if (bed->mr)
+			bed_check(bed);
+		if (!err && op->undo)
+			op->undo(bed);
+		if (!bed->mr)
+			sample_balanced();
+		if (!injected)
+			break;
+		if (n == MANY_MORE)
+			fail("%d %ss, and no end of them", n, step);
+		failed += !!err;
+	}
+	if (err)
+		fail("it fails when no %s does: %s", step, strerrorname_np(err));
+	note("%d %ss, it fails without %d of them", n - 1, step, failed);
+	return failed;
+}
+
 static void run_op(const void *arg)
 {
 	const struct op *op = arg;
 	struct bed bed = { .len = LEN };
-	int n, err, failed = 0, fd;
-	bool injected;
+	int failed;
 
 	inject_init();
 	bed.buf = buffer_open(LEN);
 	bed.addr = bed.buf.addr;
 	bed.host = mem_open(HOST, 0, LEN);
 	pair_open(&bed.pair, IBV_QPT_RC, 0);
-	fd = nth_open();
 	if (op->open)
 		op->open(&bed);
 
-	for (n = 1;; n++) {
-		if (op->prepare)
-			op->prepare(&bed);
-		nth_set(fd, n);
-		err = op->try(&bed);
-		injected = nth_has_failed(fd);
-		nth_set(fd, 0);
-
-		if (err && err != ENOMEM &&
-		    !(err == EFAULT && op->has_host_pages))
-			fail("when allocation %d fails: %s", n,
-			     strerrorname_np(err));
-		if (err && op->never_fails)
-			fail("it fails when allocation %d does", n);
-		if (bed.mr)
-			bed_check(&bed);
-		if (!err && op->undo)
-			op->undo(&bed);
-		if (!bed.mr)
-			sample_balanced();
-		if (!injected)
-			break;
-		if (n == MANY_MORE)
-			fail("%d allocations, and no end of them", n);
-		failed += !!err;
-	}
-	if (err)
-		fail("it fails when no allocation does: %s",
-		     strerrorname_np(err));
-	note("%d allocations, it fails without %d of them", n - 1, failed);
+	failed = fail_in_turn(op, &bed, ALLOCATIONS, "allocation");
 	if (!failed && !op->never_fails)
 		fail("nothing failed");
+	failed = op->mappings ?
+		 fail_in_turn(op, &bed, MAPPINGS, "mapping") : 0;
+	if (failed < op->mappings)
+		fail("%d of its %d mappings failed", failed, op->mappings);
+
 	if (bed.mr)
 		dereg(bed.mr);
 	pair_close(&bed.pair);
@@ -388,30 +340,31 @@ static int try_deregister(struct bed *bed)
 }
 
 static const struct op ops[] = {
-	{ .name = "register/bar", .try = try_register, .undo = deregister },
+	{ .name = "register/bar", .try = try_register, .undo = deregister,
+	  .mappings = 2 },
 	{ .name = "register/many-ranges", .open = in_many_ranges,
-	  .try = try_register, .undo = deregister },
+	  .try = try_register, .undo = deregister, .mappings = 1 + MANY },
 	{ .name = "register/host-pages", .open = in_host_pages,
-	  .try = try_register, .undo = deregister },
+	  .try = try_register, .undo = deregister, .mappings = 2 },
 	{ .name = "register/over-quota", .prepare = over_quota,
-	  .try = try_register, .undo = deregister },
+	  .try = try_register, .undo = deregister, .mappings = 2 },
 	{ .name = "register/mixed", .open = next_to_others,
-	  .try = try_register, .undo = deregister },
+	  .try = try_register, .undo = deregister, .mappings = 3 },
 	{ .name = "register/hmm", .open = on_hmm_device,
 	  .try = try_register_odp, .undo = deregister },
 	{ .name = "rereg/host-to-device", .open = register_host,
-	  .try = try_rereg_to_device, .undo = rereg_to_host },
+	  .try = try_rereg_to_device, .undo = rereg_to_host, .mappings = 2 },
 	{ .name = "rereg/device-to-host", .open = register_buffer,
 	  .try = try_rereg_to_host, .undo = rereg_to_device },
 	{ .name = "prefetch/bar", .open = register_buffer,
-	  .prepare = invalidate, .try = try_prefetch },
+	  .prepare = invalidate, .try = try_prefetch, .mappings = 2 },
 	{ .name = "prefetch/many-ranges", .open = register_many_ranges,
-	  .prepare = invalidate, .try = try_prefetch },
+	  .prepare = invalidate, .try = try_prefetch, .mappings = 1 + MANY },
 	{ .name = "prefetch/mixed", .open = register_mixed,
 	  .prepare = invalidate_all, .try = try_prefetch,
-	  .has_host_pages = true },
+	  .has_host_pages = true, .mappings = 2 },
 	{ .name = "prefetch/hmm", .open = register_hmm,
-	  .prepare = invalidate_hmm, .try = try_prefetch },
+	  .prepare = invalidate_hmm, .try = try_prefetch, .mappings = 1 },
 	{ .name = "prefetch/later", .open = register_buffer,
 	  .prepare = invalidate, .try = try_prefetch_later },
 	{ .name = "move", .open = register_buffer, .try = try_move },
@@ -426,32 +379,6 @@ static const struct op ops[] = {
 };
 
 /* ---- faults of the device, which workers of the kernel handle ---- */
-
-/* Workers start from kthreadd, process 2, and are what it is. */
-static void workers_may_fail(bool may)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *d;
-	char path[300], name[32];
-
-	while (proc && (d = readdir(proc))) {
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%s/comm", d->d_name);
-		f = atoi(d->d_name) ? fopen(path, "r") : NULL;
-		if (!f)
-			continue;
-		if (!fgets(name, sizeof(name), f))
-			*name = '\0';
-		fclose(f);
-		if (strncmp(name, "kworker/u", 9) && strcmp(name, "kthreadd\n"))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s", d->d_name);
-		write_in(path, "make-it-fail", may ? "1" : "0");
-	}
-	if (proc)
-		closedir(proc);
-}
 
 /* Write and read back, each through a fault. Returns how it has ended. */
 static enum ibv_wc_status fault_once(struct bed *bed, uint64_t random,
@@ -481,7 +408,7 @@ struct worker_case {
 	const char *name;
 	void (*open)(struct bed *bed);
 	void (*lose)(struct bed *bed);
-	/* One of so many allocations fails, and with that some of the faults */
+	/* One of so many fails, and with that some of the faults. */
 	const char *interval;
 };
 
@@ -505,11 +432,7 @@ static void run_worker(const void *arg)
 	bed.host = mem_open(HOST, 0, LEN);
 	pair_open(&bed.pair, IBV_QPT_RC, 0);
 	c->open(&bed);
-	inject_set("task-filter", "Y");
-	workers_may_fail(true);
-	/* Not at random: vmalloc() warns if two in a row fail. */
-	inject_set("interval", c->interval);
-	inject_set("probability", "100");
+	inject_workers(c->interval);
 	for (i = 0; i < ROUNDS; i++) {
 		status = fault_once(&bed, next_random(&random), c->lose);
 		if (status == IBV_WC_SUCCESS) {
@@ -523,9 +446,7 @@ static void run_worker(const void *arg)
 		pair_close(&bed.pair);
 		pair_open(&bed.pair, IBV_QPT_RC, 0);
 	}
-	inject_set("probability", "0");
-	workers_may_fail(false);
-	inject_set("task-filter", "N");
+	inject_stop();
 	note("%d times well", good);
 	for (i = 0; i < (int)ARRAY_SIZE(bad); i++)
 		if (bad[i])
@@ -542,8 +463,7 @@ static void run_worker(const void *arg)
 /* A case that failed has left them as they were. */
 static void restore(void)
 {
-	write_in(injectors[0], "probability", "0");
-	write_in(injectors[1], "probability", "0");
+	inject_stop();
 	write_in("/sys/module/p2p_sample/parameters", "quota_mib", "1024");
 }
 
@@ -552,7 +472,7 @@ int main(int argc, char **argv)
 	size_t i;
 
 	test_init(argc, argv);
-	if (access(injectors[0], F_OK)) {
+	if (!inject_possible()) {
 		run_case(run_op, &ops[0], "all");
 		return test_done();
 	}
@@ -566,6 +486,7 @@ int main(int argc, char **argv)
 			 worker_cases[i].name);
 		restore();
 	}
+	inject_exit();
 	sample_unload();
 	return test_done();
 }

@@ -6,6 +6,7 @@
  */
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
+#include <linux/error-injection.h>
 #include <linux/iommu-dma.h>
 #include <linux/iommu.h>
 #include <linux/moduleparam.h>
@@ -155,8 +156,9 @@ static int map_bus_address(const struct pci_p2p_mapping *map,
 	return 0;
 }
 
-static int map_bar_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
-		       struct pci_dev *pdev, int bar, phys_addr_t phys)
+static noinline int map_bar_run(const struct pci_p2p_mapping *map,
+				struct p2p_run *run, struct pci_dev *pdev,
+				int bar, phys_addr_t phys)
 {
 	switch (map->path) {
 	case P2P_PATH_CPU:
@@ -171,6 +173,7 @@ static int map_bar_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
 		return -EREMOTEIO;
 	}
 }
+ALLOW_ERROR_INJECTION(map_bar_run, ERRNO);
 
 /*
  * Would the importer see a copy of the page from here on, or an old cache line
@@ -187,8 +190,8 @@ static bool needs_sync(struct device *dev, dma_addr_t dma)
 	return swiotlb_find_pool(dev, iommu_iova_to_phys(domain, dma));
 }
 
-static int map_page_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
-			struct page *page)
+static noinline int map_page_run(const struct pci_p2p_mapping *map,
+				 struct p2p_run *run, struct page *page)
 {
 	struct device *dev = map->importer;
 	dma_addr_t dma;
@@ -213,6 +216,7 @@ static int map_page_run(const struct pci_p2p_mapping *map, struct p2p_run *run,
 	run->addr = dma;
 	return 0;
 }
+ALLOW_ERROR_INJECTION(map_page_run, ERRNO);
 
 static void unmap_run(const struct pci_p2p_mapping *map,
 		      const struct p2p_run *run)
