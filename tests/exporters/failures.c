@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
- * The kernel finds no memory, or no way between the devices: for each allocation
- * and each run on the way of a registration, a prefetch, a move or an end in
- * turn, and now and then for the faults of the RDMA device. That ends in an
- * errno or in an error completion, and all is as it was before.
+ * The kernel finds no memory, or no way between the devices: for each
+ * allocation and each run on the way of a registration, a prefetch, a move or
+ * an end in turn, and now and then for the faults of the RDMA device. That ends
+ * in an errno or in an error completion, and all is as it was before.
  */
 #include "../verbs/verify.h"
 #include "buffer.h"
@@ -11,12 +11,7 @@
 #include "mirror.h"
 #include "sysfs.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 enum { LEN = KIB(256), MANY = 16, PAGE = 4096, ROUNDS = 50 };
 enum { MANY_MORE = 3000 };	/* steps than anything here takes */
@@ -62,7 +57,16 @@ static void bed_check(struct bed *bed)
 	pattern_check(bed->host.addr, len, seed_of(case_name()), 0, "the MR");
 }
 
-/* Once for each step of a kind, which fails; returns how often all of it did. */
+/* A mapping that fails is a step of the thread, too. */
+static bool is_right(const struct op *op, enum injection what, int err)
+{
+	if (err == EREMOTEIO)
+		return op->mappings;
+	return what == ALLOCATIONS &&
+	       (err == ENOMEM || (err == EFAULT && op->has_host_pages));
+}
+
+/* Has each step of a kind fail once; returns how often that was an error. */
 static int fail_in_turn(const struct op *op, struct bed *bed,
 			enum injection what, const char *step)
 {
@@ -76,8 +80,7 @@ static int fail_in_turn(const struct op *op, struct bed *bed,
 		err = op->try(bed);
 		injected = inject_ended(what);
 
-		if (err && err != EREMOTEIO && (what == MAPPINGS ||
-		    (err != ENOMEM && !(err == EFAULT && op->has_host_pages))))
+		if (err && !is_right(op, what, err))
 			fail("when %s %d fails: %s", step, n,
 			     strerrorname_np(err));
 		if (err && op->never_fails)
@@ -95,7 +98,8 @@ static int fail_in_turn(const struct op *op, struct bed *bed,
 		failed += !!err;
 	}
 	if (err)
-		fail("it fails when no %s does: %s", step, strerrorname_np(err));
+		fail("it fails when no %s does: %s", step,
+		     strerrorname_np(err));
 	note("%d %ss, it fails without %d of them", n - 1, step, failed);
 	return failed;
 }
@@ -117,10 +121,12 @@ static void run_op(const void *arg)
 	failed = fail_in_turn(op, &bed, ALLOCATIONS, "allocation");
 	if (!failed && !op->never_fails)
 		fail("nothing failed");
-	failed = op->mappings ?
-		 fail_in_turn(op, &bed, MAPPINGS, "mapping") : 0;
-	if (failed < op->mappings)
-		fail("%d of its %d mappings failed", failed, op->mappings);
+	if (op->mappings) {
+		failed = fail_in_turn(op, &bed, MAPPINGS, "mapping");
+		if (failed < op->mappings)
+			fail("%d of its %d mappings failed", failed,
+			     op->mappings);
+	}
 
 	if (bed.mr)
 		dereg(bed.mr);

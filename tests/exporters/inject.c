@@ -100,7 +100,7 @@ static bool nth_was_reached(void)
 	return !atoi(text);
 }
 
-/* How many allocations come before a mapping varies, so that has its own count. */
+/* Mappings are counted alone: how many allocations come before one varies. */
 void inject_nth(enum injection what, int n)
 {
 	if (what == ALLOCATIONS) {

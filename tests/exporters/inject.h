@@ -7,7 +7,7 @@
 
 enum injection {
 	ALLOCATIONS,	/* with ENOMEM: failslab and fail_page_alloc */
-	MAPPINGS,	/* of a run, or of all of a range, with EREMOTEIO: fail_function */
+	MAPPINGS,	/* of a run or a range, with EREMOTEIO: fail_function */
 };
 
 bool inject_possible(void);
