@@ -216,12 +216,35 @@ static void run_acs(const void *arg)
 	}
 }
 
+/* rxe has the same interface, and so the same MAC address to make one of. */
+static void run_guid(const void *arg)
+{
+	struct ibv_device **list = ibv_get_device_list(NULL);
+	const __be64 ours = ibv_get_device_guid(dev.ctx->device);
+	int i, others = 0;
+
+	(void)arg;
+	if (!ours)
+		fail("it is 0");
+	for (i = 0; list && list[i]; i++) {
+		if (!strcmp(ibv_get_device_name(list[i]), dev_name()))
+			continue;
+		others++;
+		if (ibv_get_device_guid(list[i]) == ours)
+			fail("%s has the same", ibv_get_device_name(list[i]));
+	}
+	ibv_free_device_list(list);
+	if (!others)
+		skip("there is no other RDMA device");
+}
+
 int main(int argc, char **argv)
 {
 	const int gpus[] = { GPU0, GPU1 };
 
 	test_init(argc, argv);
 	run_case(run_machine, NULL, "machine");
+	run_case(run_guid, NULL, "guid");
 	run_case(run_host, NULL, "host-memory");
 	run_case(run_register, &gpus[0], "gpu0");
 	run_case(run_register, &gpus[1], "gpu1");

@@ -18,7 +18,7 @@ scratch_dirs=()
 # jobs of a script ignore Ctrl-C, hence the trap; the death signal is for
 # the case that the script itself is killed and no trap runs.
 spawn() {
-	setsid setpriv --pdeathsig TERM -- "$@" 9>&- &
+	setsid setpriv --pdeathsig TERM -- "$@" 8>&- 9>&- &
 	spawned=$!
 	child_groups+=("$spawned")
 }

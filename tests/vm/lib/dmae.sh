@@ -7,7 +7,6 @@ on_dmae=(-e RDMA_DEV=dmae0)
 
 # The provider against rings in memory; with the device, dmae-queues does that.
 test_provider() {
-	need_programs provider || return 0
 	check provider/rings "$build/provider.log" \
 		"$build/cmake/providers/dmae/tests/dmae-rings"
 }
@@ -25,7 +24,6 @@ test_exporters_dmae_debug() {
 test_verbs_dmae_debug() {
 	local programs tests=$build/cmake/tests/verbs
 
-	need_programs verbs-dmae-debug || return 0
 	chosen "$1" "$tests"/test-{advise,invalidate,odp,opcodes,ranges,refuse,rereg,sges,stress}
 	guest_suite verbs-dmae-debug debug "${on_dmae[@]}" -- "${programs[@]}"
 }
@@ -33,7 +31,6 @@ test_verbs_dmae_debug() {
 test_apps_dmae() {
 	local programs
 
-	need_programs apps-dmae || return 0
 	chosen "$1" "$top"/tests/apps/{perftest,pingpong,rdmacm,ucx}.sh "$top"/tests/dmae/*.sh \
 		"$build/cmake/providers/dmae/tests/dmae-queues"
 	guest_suite apps-dmae base "${on_dmae[@]}" -- "${programs[@]}"
@@ -66,7 +63,6 @@ dmae_suite() {
 	local group=$1 config=$2 only=$3 machine common domain bar listed address more
 	local extra name programs tests=$build/cmake/tests
 
-	need_programs "$group" || return 0
 	shift 3
 	while read -r machine common domain bar listed address more; do
 		[[ -n $machine && " $* " == *" $machine "* ]] || continue

@@ -105,9 +105,10 @@ kernel_unpack() {
 	rm -rf "$new"
 	mkdir -p "$new"
 	if [ -d "$kernel_source" ]; then
-		(cd "$kernel_source" && tar cf - --exclude=./.git .) | tar xf - -C "$new"
+		spawn_wait sh -c "tar cf - -C ${kernel_source@Q} --exclude=./.git . |
+			tar xf - -C ${new@Q}"
 	else
-		tar xf "$kernel_source" -C "$new" --strip-components=1
+		spawn_wait tar xf "$kernel_source" -C "$new" --strip-components=1
 	fi || die "cannot unpack $kernel_source into $new (disk full? 2 GB are" \
 		  "needed; RDMA_P2P_CACHE= names another place)"
 	[ -e "$new/Kbuild" ] || die "$kernel_source is no kernel source"
@@ -130,10 +131,11 @@ kernel_patch_source() {
 
 	[ -d "$src" ] || {
 		rm -rf "$src.new" "$state"
-		cp -al "$pristine_src" "$src.new"
+		spawn_wait cp -al "$pristine_src" "$src.new"
 		mv "$src.new" "$src"
 	}
-	"$patches_dir/make-series" -t "$state.new" "$build/series" "$pristine_src"
+	# Mails of its own: those in $build/series are others' to make and read.
+	spawn_wait "$patches_dir/make-series" -t "$state.new" "$state.mails" "$pristine_src"
 
 	git -C "$state.new" diff --no-renames --name-status pristine HEAD \
 		>"$state.new/.status"

@@ -19,8 +19,8 @@ kernel_args+=" rcupdate.rcu_cpu_stall_suppress=1 workqueue.watchdog_thresh=0"
 kernel_args+=" root=rootfs rootfstype=9p ro"
 kernel_args+=" rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=512000"
 
-# qemu_accel: $accel, the arguments for it, from vm_start's $icount. /dev/kvm alone proves nothing: there
-# are machines where it opens and never runs a guest.
+# qemu_accel: $accel, the arguments for it, from vm_start's $icount. /dev/kvm alone
+# proves nothing: there are machines where it opens and never runs a guest.
 qemu_accel() {
 	if [ -n "$icount" ]; then
 		accel=(-accel "tcg,thread=single" -icount "shift=0,sleep=on")
@@ -38,8 +38,11 @@ qemu_accel() {
 gpu_fill() {
 	local i
 
-	[ "$build/fill-pattern" -nt "$top/tests/vm/fill-pattern.c" ] ||
-		cc -O2 -Wall -o "$build/fill-pattern" "$top/tests/vm/fill-pattern.c"
+	# Others may be at it too.
+	if [ ! "$build/fill-pattern" -nt "$top/tests/vm/fill-pattern.c" ]; then
+		cc -O2 -Wall -o "$build/fill-pattern.$$" "$top/tests/vm/fill-pattern.c"
+		mv "$build/fill-pattern.$$" "$build/fill-pattern"
+	fi
 	for i in 0 1; do
 		"$build/fill-pattern" "$1/gpu$i" $((gpu_sizes[i] << 20)) "$2"
 	done
@@ -67,10 +70,12 @@ gpu_memory() {
 # From 2816 MiB on, some of the memory lies above 4 GiB, where the engine does
 # not reach without an IOMMU.
 # DIR is made anew and holds console.log, qemu.log and out/, which the guest sees
-# as $OUT. The process is $vm_pid, its GPUs' files lie in $vm_gpus.
+# as $OUT. The process is $vm_pid, its GPUs' files lie in $vm_gpus. The guest's name
+# and MAC address, and with it the GUIDs of its RDMA devices, are its own, and the
+# same each time.
 vm_start() {
 	local opt append='' args=() env=() interactive='' icount='' cpus=2 memory=2800 seconds=1800
-	local OPTIND=1 bzimage dir accel gpus console machine=switch
+	local OPTIND=1 bzimage dir accel gpus console machine=switch name mac
 
 	while getopts a:d:e:Iic:m:M:t: opt; do
 		case $opt in
@@ -105,12 +110,15 @@ vm_start() {
 	gpu_memory "$vm_gpus"
 	machine_set "$machine"
 	qemu_accel
+	name=${dir#"$build/vm/"}
+	name=${name//[^a-zA-Z0-9]/-}
+	mac=$(sha256sum <<<"$name" | sed -E 's/^(..)(..)(..)(..).*/52:54:\1:\2:\3:\4/')
 
 	# Built along with the kernel, so it lies next to it.
 	[ ! -e "${bzimage%/*}/p2p_sample.ko" ] ||
 		env+=("P2P_SAMPLE=$(realpath "${bzimage%/*}/p2p_sample.ko")")
 	{
-		echo "export TOP=$top GPU_SEED=$vm_seed"
+		echo "export TOP=$top GPU_SEED=$vm_seed HOSTNAME=$name"
 		[ ${#env[@]} -eq 0 ] || printf 'export %q\n' "${env[@]}"
 		[ -z "$interactive" ] || echo "interactive='$(stty size 2>/dev/null || echo 24 80)'"
 		printf 'command=('
@@ -129,7 +137,7 @@ vm_start() {
 		-fsdev "local,id=out,path=$dir/out,security_model=none,multidevs=remap"
 		-device "virtio-9p-pci,fsdev=out,mount_tag=out"
 		-netdev "user,id=net0,restrict=on,ipv6=off"
-		-device "virtio-net-pci,netdev=net0,romfile=,mac=52:54:00:12:34:56"
+		-device "virtio-net-pci,netdev=net0,romfile=,mac=$mac"
 		"${gpus[@]}" "${machine_devices[@]}" "${args[@]}"
 		-append "$kernel_args init=$top/tests/vm/guest-init $machine_append$append")
 	printf '%q ' qemu-system-x86_64 "${args[@]}" >"$dir/command"

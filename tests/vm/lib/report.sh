@@ -1,11 +1,21 @@
 # shellcheck shell=bash
 # One line a case, and the sum of them.
 
+case_pass() { printf 'ok    %s\n' "$1"; }
+case_fail() { printf 'FAIL  %s: %s\n' "$1" "$2"; }
+case_skip() { printf 'skip  %s: %s\n' "$1" "$2"; }
+
 passed=0 failed=0 skipped=0
 
-case_pass() { passed=$((passed + 1)); printf 'ok    %s\n' "$1"; }
-case_fail() { failed=$((failed + 1)); printf 'FAIL  %s: %s\n' "$1" "$2"; }
-case_skip() { skipped=$((skipped + 1)); printf 'skip  %s: %s\n' "$1" "$2"; }
+# case_count LINE: such a line of a job.
+case_count() {
+	case $1 in
+	'ok '*) passed=$((passed + 1)) ;;
+	'FAIL '*) failed=$((failed + 1)) ;;
+	'skip '*) skipped=$((skipped + 1)) ;;
+	esac
+	echo "$1"
+}
 
 # case_line GROUP LINE: a line "PASS name", "FAIL name: why" or "SKIP name: why"
 # of a program that ran in the guest.

@@ -1,31 +1,66 @@
 # shellcheck shell=bash
-# ./run test: the groups of tests, in the order in which they run.
+# ./run test: the groups of tests.
 
-test_groups=(shellcheck model series checkpatch kernel-base verbs-base exporters-base apps
-	provider verbs-dmae apps-dmae dmae exporters-dmae
-	kernel-debug verbs-debug exporters-debug verbs-dmae-debug exporters-dmae-debug
-	dmae-debug kunit
-	kernel-kcsan exporters-kcsan sparse steps)
+# What CI runs, in the order in which it is begun (see jobs.sh): a group, and the
+# ones that have to have ended before. Kernels first, as most wait for one, and the
+# debug kernel's VMs before the rest, as they take longest.
+test_jobs='
+kernel-base
+shellcheck
+series
+checkpatch	series
+provider
+model
+kernel-debug	kernel-base
+verbs-base	kernel-base
+exporters-base	kernel-base
+apps		kernel-base
+verbs-dmae	kernel-base
+apps-dmae	kernel-base
+dmae		kernel-base
+exporters-dmae	kernel-base
+verbs-debug	kernel-debug
+exporters-debug	kernel-debug
+verbs-dmae-debug kernel-debug
+exporters-dmae-debug kernel-debug
+dmae-debug	kernel-debug
+kunit		kernel-debug
+'
+
+# What a release runs beside it: slow, and rarely finds anything.
+more_jobs='
+kernel-kcsan	kernel-debug
+exporters-kcsan	kernel-kcsan
+sparse		kernel-kcsan
+steps		sparse
+'
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
 	libcmocka-dev libdrm-dev rdmacm-utils valgrind ucx-utils openmpi-bin jq)
 
 cmd_test() {
-	local name=${1:-} group only=''
+	local name=${1:-} jobs only='' jobs_began=$SECONDS
 
 	[ $# -le 1 ] || die "test takes one name, not $#"
 	case $name in
-	*/*) only=${name#*/} ;;
+	'') jobs=$test_jobs ;;
+	all) jobs=$test_jobs$more_jobs ;;
+	*)
+		[[ $name != */* ]] || only=${name#*/}
+		jobs=$(awk -v group="${name%%/*}" '$1 == group' <<<"$test_jobs$more_jobs")
+		[ -n "$jobs" ] || die "no tests '${name%%/*}'; there are: all" \
+			"$(awk '{ print $1 }' <<<"$test_jobs$more_jobs" | xargs)"
+		;;
 	esac
-	[[ -z $name || " ${test_groups[*]} " == *" ${name%%/*} "* ]] ||
-		die "no tests '${name%%/*}'; there are: ${test_groups[*]}"
 
 	need_packages "${packages_build[@]}" "${packages_vm[@]}" "${packages_test[@]}"
-	for group in "${test_groups[@]}"; do
-		[[ -z $name || $group == "${name%%/*}" ]] || continue
-		note "$group"
-		"test_${group//-/_}" "$only"
-	done
+	if build_programs; then
+		jobs_run "$only" < <(grep . <<<"$jobs")
+		[ -n "$only" ] || jobs_times
+	else
+		case_count "$(case_fail programs "$(grep -m1 -iE 'error' "$build/cmake.log" ||
+			tail -1 "$build/cmake.log") (see $build/cmake.log)")"
+	fi
 	report_end
 }
 
@@ -316,17 +351,9 @@ dmesg_case() {
 # build_programs: the C programs that the guest runs; the log is cmake.log.
 build_programs() {
 	{
-		cmake -S "$top" -B "$build/cmake" -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
-			cmake --build "$build/cmake" -j "$(nproc)"
+		spawn_wait cmake -S "$top" -B "$build/cmake" -DCMAKE_BUILD_TYPE=RelWithDebInfo &&
+			spawn_wait cmake --build "$build/cmake" -j "$(nproc)"
 	} >"$build/cmake.log" 2>&1
-}
-
-# need_programs GROUP: the same, and a failed case when they do not build.
-need_programs() {
-	! build_programs || return 0
-	case_fail "$1" "the test programs do not build: $(grep -m1 -iE 'error' \
-		"$build/cmake.log" || tail -1 "$build/cmake.log") (see $build/cmake.log)"
-	return 1
 }
 
 # chosen ONLY FILE...: $programs, those of them that the user means.
@@ -346,7 +373,6 @@ chosen() {
 programs_suite() {
 	local folder=$1 group=$2 config=$3 programs
 
-	need_programs "$group" || return 0
 	chosen "$4" "$build/cmake/tests/$folder"/test-*
 	shift 4
 	guest_suite "$group" "$config" "$@" -- "${programs[@]}"
@@ -361,7 +387,6 @@ test_exporters_debug() { programs_suite exporters exporters-debug debug "$1" -M 
 test_exporters_kcsan() {
 	local programs tests=$build/cmake/tests/exporters
 
-	need_programs exporters-kcsan || return 0
 	chosen "$1" "$tests"/test-{hmm,levers,moves,vram}
 	guest_suite exporters-kcsan kcsan -M exporters -- "${programs[@]}"
 	check exporters-kcsan/races "$build/kcsan.log" no_races "$vm_dir/out/dmesg"

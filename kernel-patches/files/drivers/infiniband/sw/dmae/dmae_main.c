@@ -275,6 +275,23 @@ int dmae_enable_driver(struct ib_device *ib_dev)
 
 /* ---- devices ---- */
 
+/*
+ * rxe and others call themselves after the MAC address of the interface that
+ * they share with us. So this is a locally administered EUI-64, with the DMA
+ * channel where one that was made of a MAC address has ff:fe.
+ */
+static __be64 dmae_guid(struct dmae_dev *dev)
+{
+	__be64 guid;
+	u8 *eui64 = (u8 *)&guid;
+
+	addrconf_addr_eui48(eui64, dev->ndev->dev_addr);
+	eui64[0] |= 0x02;
+	eui64[3] = dev->chan->device->dev_id;
+	eui64[4] = dev->chan->chan_id;
+	return guid;
+}
+
 static int dmae_init(struct dmae_dev *dev, struct dma_chan *chan,
 		     struct net_device *ndev)
 {
@@ -300,7 +317,7 @@ static int dmae_init(struct dmae_dev *dev, struct dma_chan *chan,
 	ib_dev->num_comp_vectors = 1;
 	ib_dev->local_dma_lkey = 0;
 	ib_dev->dev.parent = dev->dma_device;
-	addrconf_addr_eui48((u8 *)&ib_dev->node_guid, ndev->dev_addr);
+	ib_dev->node_guid = dmae_guid(dev);
 	/* Doorbells, and requests for events. */
 	ib_dev->uverbs_cmd_mask |=
 		BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) |
