@@ -29,6 +29,7 @@ kunit		kernel-debug
 
 # What a release runs beside it: slow, and rarely finds anything.
 more_jobs='
+model-long
 kernel-kcsan	kernel-debug
 exporters-kcsan	kernel-kcsan
 sparse		kernel-kcsan
