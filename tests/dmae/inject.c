@@ -72,13 +72,13 @@ static void want_reach(const struct target *t)
 /* QEMU's VT-d loses a report when one was just made, its AMD IOMMU makes none. */
 static void want_report(const struct target *t, int kmsg)
 {
+	double until = now() + patience(0);
 	char address[32];
-	int i;
 
 	if (access("/sys/class/iommu/dmar0", F_OK))
 		return;
 	snprintf(address, sizeof(address), "%" PRIx64, t->dma & ~(uint64_t)4095);
-	for (i = 0; i < 20; i++) {
+	while (now() < until) {
 		if (kmsg_has(kmsg, slow ? 3 : 0.5, "fault", address))
 			return;
 		engine_move(t->dma, scratch_address(), PROBE);

@@ -68,15 +68,16 @@ copied() {
 
 # ---- cases ----
 
-# wait_for COMMAND...: at most a minute.
+# wait_for COMMAND...: at most half of what the suite gives us for everything.
 wait_for() {
-	local i
+	local limit=$((${TEST_TIMEOUT:-300} / 2)) end
 
-	for ((i = 0; i < 600; i++)); do
+	end=$((SECONDS + limit))
+	while [ "$SECONDS" -lt "$end" ]; do
 		! "$@" 2>/dev/null || return 0
 		sleep 0.1
 	done
-	echo "not within a minute: $*" >&2
+	echo "not within $limit s: $*" >&2
 	return 1
 }
 

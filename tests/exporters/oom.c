@@ -190,7 +190,7 @@ static void run_release(const void *arg)
 	sample_need();
 	v = victim_start(1 << kind, true);
 	pidfd = syscall(SYS_pidfd_open, v.pid, 0);
-	victim_gets_stuck(&v, slow ? 2000 : 500);
+	victim_gets_stuck(&v, 2000);
 	kill(v.pid, SIGKILL);
 	err = syscall(SYS_process_mrelease, pidfd, 0) ? errno : 0;
 	if (err != want)
@@ -212,7 +212,7 @@ static void run_reaper(const void *arg)
 	sample_need();
 	v = victim_start(1 << V_MIXED | 1 << V_HMM, true);
 	snprintf(pid, sizeof(pid), "pid:%d ", v.pid);
-	victim_gets_stuck(&v, slow ? 10000 : 5000);
+	victim_gets_stuck(&v, 10000);
 	put_in("/proc", "sysrq-trigger", "f");
 	if (!kmsg_has(reaper, patience(0), "oom_reaper: unable to reap", pid))
 		fail("no word from the OOM reaper");

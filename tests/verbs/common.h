@@ -209,7 +209,11 @@ struct ibv_wc wait_wc(struct ibv_cq *cq, size_t bytes, const char *what);
 void want_wc(struct ibv_cq *cq, size_t bytes, enum ibv_wc_status want,
 	     const char *what);
 double now(void);
-double patience(size_t bytes);	/* seconds to wait for anything */
+/*
+ * Seconds after which what we wait for has hung, also beside other VMs, where
+ * all is late.
+ */
+double patience(size_t bytes);
 
 /* One RDMA read or write, to its completion. */
 enum ibv_wc_status rdma(struct pair *p, enum ibv_wr_opcode op,

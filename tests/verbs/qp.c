@@ -22,7 +22,7 @@ double now(void)
 
 double patience(size_t bytes)
 {
-	return (slow ? 60 : 10) + (double)bytes / MIB(1) * (slow ? 6 : 1);
+	return (slow ? 120 : 60) + (double)bytes / MIB(1) * (slow ? 6 : 2);
 }
 
 const char *dev_name(void)
