@@ -76,36 +76,64 @@ demo_same_bytes() {
 
 # --- bench ---
 
-# bench_boot BOOT CONFIG [OPTION...]: adds what guest-bench measures as BOOT to
-# bench.values, lines "BOOT NAME VALUE". Options are vm_start's.
+# Our kernel and the unpatched one, which has no device memory; exporters that move
+# their memory; dmae, where QEMU logs what the engine copies, and against the clock.
+bench_boots=(base pristine exporters dmae dmae_bandwidth dmae_latency)
+
+# bench_options BOOT: $config, and vm_start's $options. One CPU takes the engine's
+# interrupts and polls for completions; latency is one process waiting for another,
+# and needs two.
+bench_options() {
+	config=base
+	case $1 in
+	pristine) config=pristine options=(-I) ;;
+	base | exporters) options=(-I) ;;
+	dmae) options=(-I "${on_dmae[@]}" -d -trace -d lsi_memcpy) ;;
+	dmae_bandwidth) options=(-c 1 "${on_dmae[@]}") ;;
+	dmae_latency) options=("${on_dmae[@]}") ;;
+	esac
+}
+
+# bench_problem WHAT: why a row will be missing.
+bench_problem() {
+	echo "run: bench: $*" >&2
+	bench_missed=1
+}
+
+# bench_boot BOOT: adds what guest-bench measures as BOOT to bench.values, lines
+# "BOOT NAME VALUE". What was measured before a guest crashed or was stopped counts.
 bench_boot() {
-	local boot=$1
+	local boot=$1 start line config options
 
-	kernel_build "$2"
-	note "measuring: $boot"
-	shift 2
-	vm_start -t 3600 "$@" "$bzimage" "$build/vm/bench-$boot" \
+	bench_options "$boot"
+	kernel_get "$config" || {
+		bench_problem "$boot: there is no $config kernel to measure"
+		return
+	}
+	start=$SECONDS
+	vm_start -t 7200 "${options[@]}" "$bzimage" "$build/vm/bench-$boot" \
 		"$top/tests/vm/guest-bench" "$boot"
-	vm_wait || die "bench: $vm_why (see $vm_dir)"
+	vm_wait || bench_problem "$boot: $vm_why (see $vm_dir)"
+	touch "$vm_dir/out/failed" "$vm_dir/out/values"
+	while IFS= read -r line; do
+		bench_problem "$boot: $line"
+	done < <(sort -u "$vm_dir/out/failed")
 	sed "s/^/$boot /" "$vm_dir/out/values" >>"$build/bench.values"
+	[ "$boot" != dmae ] || bench_proof
+	note "$boot took $((SECONDS - start)) s"
 }
 
-# The boots: our kernel and the unpatched one, which has no device memory;
-# exporters that move their memory; dmae, where QEMU logs what the engine copies,
-# and against the clock.
-bench_boots() {
-	rm -f "$build/bench.values"
-	bench_boot base base -I
-	bench_boot pristine pristine -I
-	bench_boot exporters base -I
-	bench_boot dmae base -I "${on_dmae[@]}" -d -trace -d lsi_memcpy
-	! proof_count "$vm_dir/out/proof" "$vm_dir/qemu.log" >"$build/proof.log" ||
+# bench_proof: what the host saw of the boot dmae.
+bench_proof() {
+	if proof_count "$vm_dir/out/proof" "$vm_dir/qemu.log" >"$build/proof.log" 2>&1; then
 		echo "dmae elsewhere $proof_elsewhere" >>"$build/bench.values"
-	# One CPU takes the engine's interrupts and polls for completions; latency
-	# is one process waiting for another, and needs two.
-	bench_boot dmae_bandwidth base -c 1 "${on_dmae[@]}"
-	bench_boot dmae_latency base "${on_dmae[@]}"
+	else
+		bench_problem "dmae: the engine did not copy what it had to (see $build/proof.log)"
+	fi
 }
+
+# measured BOOT: is it one of $boots?
+measured() { [[ " ${boots[*]} " == *" $1 "* ]]; }
 
 # value BOOT NAME
 value() { awk -v c="$1" -v n="$2" '$1 == c && $2 == n { print $3 }' "$build/bench.values"; }
@@ -117,10 +145,11 @@ bench_row() {
 
 	number=$(awk -v a="$4" -v b="$5" 'BEGIN { if (a != "" && b > 0) printf "%.3f", a / b }')
 	verdict=reported
-	if [ "$2" != - ]; then
-		verdict=$(awk -v x="${number:-none}" -v l="$3" -v r="$2" 'BEGIN {
-			if (x == "none") print "missing"
-			else print (r == ">=" ? x >= l : r == ">" ? x > l : x <= l) ? "ok" : "MISSED" }')
+	if [ -z "$number" ]; then
+		verdict=missing
+	elif [ "$2" != - ]; then
+		verdict=$(awk -v x="$number" -v l="$3" -v r="$2" 'BEGIN {
+			print (r == ">=" ? x >= l : r == ">" ? x > l : x <= l) ? "ok" : "MISSED" }')
 	fi
 	printf '%-50s %9s  %-8s %s\n' "$1" "${number:--}" "${2#-} ${3#-}" "$verdict"
 	jq -n --arg what "$1" --arg a "$4" --arg b "$5" --arg number "$number" \
@@ -136,6 +165,7 @@ bench_row() {
 bench_rows_base() {
 	local op
 
+	measured base || return 0
 	for op in write read send; do
 		bench_row "ib_${op}_bw 64 KiB, device MR over host MR" '>=' 0.95 \
 			"$(value base "$op-device")" "$(value base "$op-host")"
@@ -146,8 +176,9 @@ bench_rows_base() {
 	done
 	bench_row "reg+dereg of a 256 MiB BAR over 4 KiB of it" '<=' 10 \
 		"$(value base reg-bar-256m)" "$(value base reg-bar-4k)"
-	bench_row "reg+dereg of 1 MiB host memory, over unpatched" '<=' 1.01 \
-		"$(value base reg-host-1m)" "$(value pristine reg-host-1m)"
+	! measured pristine ||
+		bench_row "reg+dereg of 1 MiB host memory, over unpatched" '<=' 1.01 \
+			"$(value base reg-host-1m)" "$(value pristine reg-host-1m)"
 	bench_row "kernel memory of an MR over a 256 MiB BAR, bytes" - - \
 		"$(value base mr-memory-256m)" 1
 }
@@ -157,6 +188,7 @@ exporters() { value exporters "$1"; }
 
 # Exporters that move their memory.
 bench_rows_exporters() {
+	measured exporters || return 0
 	bench_row_again "reach 1 MiB again: invalidated, over a new MR" '<=' 0.5 1048576-8-1
 	bench_row "the same without the write" - - \
 		"$(again_alone 1048576-8-1 invalidate)" "$(again_alone 1048576-8-1 anew)"
@@ -167,7 +199,6 @@ bench_rows_exporters() {
 	bench_row_again "dmae: reach 1 MiB again" '<=' 2 1048576-8-1 dmae-
 	bench_rows_moves moved
 	bench_rows_moves evicted
-	bench_rows_hmm "dmae: HMM memory in place, over migrated back" '>' 1.5 dmae_bandwidth
 	bench_rows_hmm "HMM memory in place, over migrated back" - - exporters
 	bench_rows_runs "" ""
 	bench_rows_runs "dmae: " dmae-
@@ -225,15 +256,25 @@ bench_rows_runs() {
 }
 
 # dmae, whose engine moves what rxe copies.
-bench_rows_dmae() {
+bench_rows_dmae_bandwidth() {
+	measured dmae_bandwidth || return 0
 	bench_row "dmae: ib_write_bw 1 MiB, GPU to GPU, over engine" '>=' 0.8 \
 		"$(value dmae_bandwidth write-dmae)" "$(value dmae_bandwidth write-engine)"
 	bench_row "dmae: write 1 MiB, device MR over bounce buffer" '>' 2 \
 		"$(value dmae_bandwidth write-over-bounce)" 1
 	bench_row "dmae: ib_write_bw 1 MiB, GPU to GPU, over rxe" - - \
 		"$(value dmae_bandwidth write-dmae)" "$(value dmae_bandwidth write-rxe)"
+	bench_rows_hmm "dmae: HMM memory in place, over migrated back" '>' 1.5 dmae_bandwidth
+}
+
+bench_rows_dmae_latency() {
+	measured dmae_latency || return 0
 	bench_row "dmae: ib_write_lat 64 bytes, GPU to GPU, over rxe" '<=' 1.0 \
 		"$(value dmae_latency lat-dmae)" "$(value dmae_latency lat-rxe)"
+}
+
+bench_rows_dmae() {
+	measured dmae || return 0
 	bench_row "dmae: bytes the engine copies elsewhere" '<=' 0 \
 		"$(value dmae elsewhere)" 1
 	bench_row "dmae: table entries of a 256 MiB BAR" '<=' 256 \
@@ -244,17 +285,44 @@ bench_rows_dmae() {
 		"$(value dmae mr-memory-256m)" 1
 }
 
+# bench_json FILE...: the rows in them are bench.json, which is whole at any time.
+bench_json() {
+	jq -s . "$@" >"$build/bench.json.new"
+	mv "$build/bench.json.new" "$build/bench.json"
+}
+
+# cmd_bench [BOOT...]: their rows, or all. The one that compares two boots needs
+# both: pristine has no row of its own.
 cmd_bench() {
-	local bench_missed=''
+	local bench_missed='' boots=() boot n=0
+
+	for boot in "$@"; do
+		[[ " ${bench_boots[*]} " == *" $boot "* ]] ||
+			die "bench measures nothing called '$boot'; there are: ${bench_boots[*]}"
+	done
+	for boot in "${bench_boots[@]}"; do
+		[[ $# -gt 0 && " $* " != *" $boot "* ]] || boots+=("$boot")
+	done
+	! measured pristine || measured base ||
+		die "bench: pristine is what base is compared with: ./run bench base pristine"
 
 	measure_setup
-	bench_boots
 	rm -f "$build/bench.rows"
+	: >"$build/bench.values"
+	bench_json /dev/null
+	for boot in "${boots[@]}"; do
+		n=$((n + 1))
+		note "boot $n of ${#boots[@]}: $boot"
+		bench_boot "$boot"
+	done
+
 	printf '%-50s %9s  %-8s\n' "what" value "must be"
 	bench_rows_base
 	bench_rows_exporters
+	bench_rows_dmae_bandwidth
+	bench_rows_dmae_latency
 	bench_rows_dmae
-	jq -s . "$build/bench.rows" >"$build/bench.json"
+	bench_json "$build/bench.rows"
 	echo "$build/bench.json"
 	[ -z "$bench_missed" ] || die "bench: not every number is as it must be"
 }
