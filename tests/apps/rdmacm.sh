@@ -34,7 +34,7 @@ both ucmatose "ucmatose -b $address -C 50" "ucmatose -s $address -C 50"
 both udaddy "udaddy -b $address -C 20" "udaddy -s $address -C 20"
 both rdma-client "rdma_server" "rdma_client -s $address"
 
-# Where perftest loses its own race, see perftest_unlucky, it crashes, which is
+# Where perftest loses its own race, see perftest_lost_race, it crashes, which is
 # no news of the kernel's.
 trace=/proc/sys/debug/exception-trace
 echo 0 >$trace

@@ -12,20 +12,49 @@ perftest_tries=10
 # client. A buffer is "" for host memory, or "GPU OFFSET" (GPU being a sysfs
 # folder), or a file that can be mapped. Leaves the line of numbers in the array
 # $perftest_numbers, or fails with the reason in $perftest_error. Everything is
-# appended to $OUT/perftest.log. On a busy machine perftest fails in ways of its
-# own, see perftest_unlucky: those are tried again.
+# appended to $OUT/perftest.log.
 perftest() {
 	local try
 
 	for ((try = 1; try <= perftest_tries; try++)); do
 		! perftest_once "$@" || return 0
-		perftest_unlucky || return 1
-		echo "--- that is tried again: $perftest_error" >>"$OUT/perftest.log"
-		sleep 1
+		perftest_lost_race || return 1
+		perftest_again "$perftest_error"
 	done
-	perftest_error+=", $perftest_tries times"
+	perftest_error="$1 connects before its own server listens, $perftest_tries times"
 	return 1
 }
+
+# perftest_measure ARG...: perftest, for who needs the numbers.
+perftest_measure() {
+	local try
+
+	for ((try = 1; try <= perftest_tries; try++)); do
+		perftest "$@" || return 1
+		! perftest_has_clock || return 0
+		perftest_again "no clock"
+	done
+	perftest_error="$1 could not tell the rate of its clock, $perftest_tries times"
+	return 1
+}
+
+perftest_again() {
+	echo "--- once more: $1" >>"$OUT/perftest.log"
+	sleep 1
+}
+
+# perftest counts CPU cycles, and measures how long one is. Where the host does
+# something else between its looks at the two clocks it gives up, and prints all
+# the same, with 0 or infinity for the rate.
+perftest_has_clock() {
+	! grep -q 'Correlation coefficient' "$OUT/client" &&
+		[[ ${perftest_numbers[*]} != *[!0-9.\ ]* ]]
+}
+
+# With -R both sides go from a first connection, which is in order, to a second
+# one, and nothing has the client wait until the server listens for that. What
+# it does when it is told that there is no such service, 8, is a crash.
+perftest_lost_race() { grep -q 'RDMA_CM_EVENT_REJECTED; error: 8\.' "$OUT/client"; }
 
 perftest_once() {
 	local tool=$1 common server client log=$OUT/perftest.log rc=0
@@ -55,25 +84,6 @@ perftest_once() {
 		perftest_error="$tool printed no result"
 		return 1
 	}
-	! perftest_no_clock || {
-		perftest_error="$tool could not tell the rate of its clock"
-		return 1
-	}
-}
-
-# perftest_no_clock: it counts CPU cycles, and measures how long one is; where
-# the host has other things to do between its looks at the two clocks it gives
-# up, and prints all the same, with 0 or infinity for the rate.
-perftest_no_clock() {
-	grep -q 'Correlation coefficient' "$OUT/client" || [[ ${perftest_numbers[*]} == *[!0-9.\ ]* ]]
-}
-
-# perftest_unlucky: did the last run fail for what another one may not? The
-# other case is -R, with which both sides go from a first connection, which is in
-# order, to a second one, and nothing has the client wait until the server
-# listens for that; what it does about REJECTED 8, no such service, is a crash.
-perftest_unlucky() {
-	perftest_no_clock || grep -q 'RDMA_CM_EVENT_REJECTED; error: 8\.' "$OUT/client"
 }
 
 perftest_buffer() {

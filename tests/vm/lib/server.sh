@@ -41,7 +41,7 @@ serve_wait() {
 	shift
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.1
+		sleep 0.2
 	done
 }
 
