@@ -264,7 +264,7 @@ test_steps() {
 # guest_suite GROUP CONFIG [OPTION...] -- PROGRAM...: boots once, with options for
 # vm_start, and runs the programs.
 guest_suite() {
-	local group=$1 config=$2 debug='' limit=300 line current='' options=()
+	local group=$1 config=$2 debug='' limit=900 line current='' options=()
 
 	shift 2
 	while [ "$1" != -- ]; do
@@ -281,7 +281,7 @@ guest_suite() {
 		return
 	}
 	case $config in
-	debug | kcsan) debug=1 limit=900 ;;
+	debug | kcsan) debug=1 limit=1800 ;;
 	esac
 	vm_start -t $((300 + limit * $#)) -e "TEST_DEBUG=$debug" -e "TEST_TIMEOUT=$limit" \
 		"${options[@]}" "$bzimage" "$build/vm/$group" "$top/tests/vm/guest-tests" "$@"
