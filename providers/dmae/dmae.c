@@ -156,5 +156,5 @@ static const struct verbs_device_ops device_ops = {
 
 static __attribute__((constructor)) void register_driver(void)
 {
-	verbs_register_driver_34(&device_ops);
+	VERBS_REGISTER_DRIVER(&device_ops);
 }

@@ -38,7 +38,11 @@ struct ibv_mr *dmae_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset,
 	mr = calloc(1, sizeof(*mr));
 	if (!mr)
 		return NULL;
-	ret = ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, mr);
+	ret = ibv_cmd_reg_dmabuf_mr(pd, offset, length, iova, fd, access, mr
+#if VERBS_RELEASE >= 54
+				    , NULL
+#endif
+				    );
 	if (ret) {
 		free(mr);
 		errno = ret;

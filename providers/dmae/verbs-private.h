@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
 /*
- * What a provider uses of libibverbs' interface for providers, version 34 as of
- * rdma-core 44. It is in the library for all to link with, but its header,
- * infiniband/driver.h, is not in distributions' packages. ops-order.c compares
- * the order of verbs_context_ops with the library's own.
+ * What a provider uses of libibverbs' interface for providers, as of rdma-core
+ * VERBS_RELEASE. It is in the library for all to link with, but its header,
+ * infiniband/driver.h, is not in distributions' packages. The build compares this
+ * with the library's own: ops-order.c the order of verbs_context_ops, tests/abi.c
+ * the rest.
  */
 #ifndef VERBS_PRIVATE_H
 #define VERBS_PRIVATE_H
@@ -90,7 +91,7 @@ struct verbs_device_ops {
 	void (*uninit_device)(struct verbs_device *device);
 };
 
-void verbs_register_driver_34(const struct verbs_device_ops *ops);
+void VERBS_REGISTER_DRIVER(const struct verbs_device_ops *ops);
 
 /* ---- what a context can do: those that are not used here have no type ---- */
 
@@ -199,6 +200,8 @@ VERBS_CMD(post_send);
 VERBS_CMD(post_recv);
 VERBS_CMD(post_srq_recv);
 
+struct ibv_command_buffer;
+
 /* 0, or an errno. */
 int ibv_cmd_get_context(struct verbs_context *context,
 			struct ibv_get_context *cmd, size_t cmd_size,
@@ -221,8 +224,11 @@ int ibv_cmd_reg_mr(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
 		   struct ibv_reg_mr *cmd, size_t cmd_size,
 		   struct ib_uverbs_reg_mr_resp *resp, size_t resp_size);
 int ibv_cmd_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length,
-			  uint64_t iova, int fd, int access,
-			  struct verbs_mr *mr);
+			  uint64_t iova, int fd, int access, struct verbs_mr *mr
+#if VERBS_RELEASE >= 54
+			  , struct ibv_command_buffer *more
+#endif
+			  );
 int ibv_cmd_rereg_mr(struct verbs_mr *mr, uint32_t flags, void *addr,
 		     size_t length, uint64_t iova, int access,
 		     struct ibv_pd *pd, struct ibv_rereg_mr *cmd,

@@ -5,10 +5,16 @@
 # What a program needs to run on dmae instead of rxe.
 on_dmae=(-e RDMA_DEV=dmae0)
 
-# The provider against rings in memory; with the device, dmae-queues does that.
+# The provider against rings in memory, which dmae-queues does with the device, and
+# its idea of libibverbs.
 test_provider() {
-	check provider/rings "$build/provider.log" \
-		"$build/cmake/providers/dmae/tests/dmae-rings"
+	local name
+
+	for name in rings abi abi-notices refuses-untried; do
+		! want "$name" "$1" || check "provider/$name" "$build/provider-$name.log" \
+			ctest --test-dir "$build/cmake" -R "^dmae-$name\$" \
+				--no-tests=error --output-on-failure
+	done
 }
 
 test_verbs_dmae() { programs_suite verbs verbs-dmae base "$1" "${on_dmae[@]}"; }
