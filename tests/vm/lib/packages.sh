@@ -1,6 +1,13 @@
 # shellcheck shell=bash
 # Debian packages: each part names what it needs; what is missing is installed.
 
+# debian_release: 12 or 13, say; 99 before it is released; 0 on what is not Debian.
+debian_release() {
+	# shellcheck source=/dev/null
+	(. /etc/os-release; [ "$ID" = debian ] && echo "${VERSION_ID:-99}" || echo 0) 2>/dev/null ||
+		echo 0
+}
+
 # need_packages NAME...: install those that are not there.
 need_packages() {
 	local name missing=() root=()
@@ -13,7 +20,7 @@ need_packages() {
 
 	[ -n "$(command -v apt-get)" ] ||
 		die "no apt-get here to install ${missing[*]}: install what" \
-		    "provides them, or use a Debian 12 machine"
+		    "provides them, or use a Debian 12 or 13 machine"
 	if [ "$(id -u)" -ne 0 ]; then
 		[ -n "$(command -v sudo)" ] ||
 			die "not root and no sudo: as root, run" \

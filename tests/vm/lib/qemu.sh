@@ -5,6 +5,8 @@
 
 packages_vm=(qemu-system-x86 iproute2 rdma-core ibverbs-providers
 	ibverbs-utils perftest pciutils kmod)
+# qxl, a part of qemu-system-x86 before.
+[ "$(debian_release)" -lt 13 ] || packages_vm+=(qemu-system-modules-spice)
 
 gpu_sizes=(256 64)	# MiB, GPU0 and GPU1
 
@@ -19,8 +21,9 @@ kernel_args+=" rcupdate.rcu_cpu_stall_suppress=1 workqueue.watchdog_thresh=0"
 kernel_args+=" root=rootfs rootfstype=9p ro"
 kernel_args+=" rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=512000"
 
-# qemu_accel: $accel, the arguments for it, from vm_start's $icount. /dev/kvm alone
-# proves nothing: there are machines where it opens and never runs a guest.
+# qemu_accel: $accel, the arguments for it, from vm_start's $icount and $threads.
+# /dev/kvm alone proves nothing: there are machines where it opens and never runs a
+# guest.
 qemu_accel() {
 	if [ -n "$icount" ]; then
 		accel=(-accel "tcg,thread=single" -icount "shift=0,sleep=on")
@@ -29,7 +32,7 @@ qemu_accel() {
 		accel=(-accel "kvm,kernel-irqchip=split" -cpu "${machine_cpu:-EPYC}")
 		return
 	else
-		accel=(-accel "tcg,thread=multi")
+		accel=(-accel "tcg,thread=$threads")
 	fi
 	accel+=(-cpu "${machine_cpu:-EPYC,-${tcg_lacks// /,-}}")
 }
@@ -58,6 +61,15 @@ gpu_memory() {
 	done
 }
 
+# qemu_aborts_on_removal: QEMU 10, in iotlb_to_section(), when the memory map
+# changes while another thread emulates a CPU. 7.2 was not seen to.
+qemu_aborts_on_removal() {
+	local version
+
+	version=$(qemu-system-x86_64 --version | sed -nE '1s/.* version ([0-9]+)\..*/\1/p')
+	[ "${version:-0}" -ge 10 ]
+}
+
 # vm_start [OPTIONS] BZIMAGE DIR COMMAND...: boot and run COMMAND in the guest.
 #   -a ARGS     more for the kernel command line
 #   -d ARG      one more argument for QEMU (repeat it)
@@ -66,6 +78,7 @@ gpu_memory() {
 #               times repeat, which wall time under emulation does not
 #   -i          console on the terminal, returns when the guest has ended
 #   -M NAME     the machine, a function machine_NAME of machines.sh (switch)
+#   -s          the CPUs are emulated by a single thread, in turns
 #   -c CPUS, -m MEGABYTES, -t SECONDS
 # From 2816 MiB on, some of the memory lies above 4 GiB, where the engine does
 # not reach without an IOMMU.
@@ -75,9 +88,9 @@ gpu_memory() {
 # same each time.
 vm_start() {
 	local opt append='' args=() env=() interactive='' icount='' cpus=2 memory=2800 seconds=1800
-	local OPTIND=1 bzimage dir accel gpus console machine=switch name mac
+	local OPTIND=1 bzimage dir accel gpus console machine=switch threads=multi name mac
 
-	while getopts a:d:e:Iic:m:M:t: opt; do
+	while getopts a:d:e:Iic:m:M:st: opt; do
 		case $opt in
 		a) append+=" $OPTARG" ;;
 		d) args+=("$OPTARG") ;;
@@ -87,6 +100,7 @@ vm_start() {
 		c) cpus=$OPTARG ;;
 		m) memory=$OPTARG ;;
 		M) machine=$OPTARG ;;
+		s) threads=single ;;
 		t) seconds=$OPTARG ;;
 		*) die "vm_start: bad option" ;;
 		esac

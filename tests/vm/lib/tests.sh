@@ -261,12 +261,48 @@ test_steps() {
 
 # --- suites in the guest ---
 
+# changes_the_memory_map PROGRAM: it takes devices away and back, or resets them.
+changes_the_memory_map() {
+	case ${1##*/} in
+	test-removal | test-reset | test-vfio | test-invalidate) ;;
+	*) false ;;
+	esac
+}
+
 # guest_suite GROUP CONFIG [OPTION...] -- PROGRAM...: boots once, with options for
-# vm_start, and runs the programs.
+# vm_start, and runs the programs; twice where QEMU wants some by themselves.
 guest_suite() {
-	local group=$1 config=$2 debug='' limit=900 line current='' options=()
+	local group=$1 config=$2 program options=() rest=() apart=()
 
 	shift 2
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	if ! qemu_aborts_on_removal; then
+		guest_boot "$group" "$group" "$config" "${options[@]}" -- "$@"
+		return
+	fi
+	for program in "$@"; do
+		if changes_the_memory_map "$program"; then
+			apart+=("$program")
+		else
+			rest+=("$program")
+		fi
+	done
+	[ ${#apart[@]} -eq 0 ] ||
+		guest_boot "$group" "$group-removal" "$config" "${options[@]}" -s -- "${apart[@]}"
+	if [ ${#rest[@]} -gt 0 ] || [ ${#apart[@]} -eq 0 ]; then
+		guest_boot "$group" "$group" "$config" "${options[@]}" -- "${rest[@]}"
+	fi
+}
+
+# guest_boot GROUP NAME ...: the same, one boot, in build/vm/NAME.
+guest_boot() {
+	local group=$1 name=$2 config=$3 debug='' limit=900 line current='' options=()
+
+	shift 3
 	while [ "$1" != -- ]; do
 		options+=("$1")
 		shift
@@ -284,7 +320,7 @@ guest_suite() {
 	debug | kcsan) debug=1 limit=1800 ;;
 	esac
 	vm_start -t $((300 + limit * $#)) -e "TEST_DEBUG=$debug" -e "TEST_TIMEOUT=$limit" \
-		"${options[@]}" "$bzimage" "$build/vm/$group" "$top/tests/vm/guest-tests" "$@"
+		"${options[@]}" "$bzimage" "$build/vm/$name" "$top/tests/vm/guest-tests" "$@"
 	answered=0
 	guest_answer 0
 	: >"$vm_dir/out/results"
@@ -304,7 +340,7 @@ guest_suite() {
 		esac
 	done < <(tail -n +1 -f -s 0.2 --pid="$vm_pid" "$vm_dir/out/results")
 	vm_wait || case_fail "$group${current:+/$current}" "$vm_why (see $vm_dir)"
-	dmesg_case "$group"
+	dmesg_case "$name"
 }
 
 # guest_answer N: tell the guest that N more of its questions are answered. With a
