@@ -34,6 +34,7 @@ kernel-kcsan	kernel-debug
 exporters-kcsan	kernel-kcsan
 sparse		kernel-kcsan
 steps		sparse
+debian13	steps
 '
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
