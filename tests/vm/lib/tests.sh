@@ -341,7 +341,7 @@ guest_boot() {
 		esac
 	done < <(tail -n +1 -f -s 0.2 --pid="$vm_pid" "$vm_dir/out/results")
 	vm_wait || case_fail "$group${current:+/$current}" "$vm_why (see $vm_dir)"
-	dmesg_case "$name"
+	dmesg_case "$group" "${name#"$group"}"
 }
 
 # guest_answer N: tell the guest that N more of its questions are answered. With a
@@ -380,9 +380,9 @@ dmesg_case() {
 
 	bad=$(vm_dmesg_complaints) || true
 	if [ -z "$bad" ]; then
-		case_pass "$1/dmesg"
+		case_pass "$1/dmesg${2:-}"
 	else
-		case_fail "$1/dmesg" "$(echo "$bad" | head -1) (see $vm_dir/console.log)"
+		case_fail "$1/dmesg${2:-}" "$(echo "$bad" | head -1) (see $vm_dir/console.log)"
 	fi
 }
 
