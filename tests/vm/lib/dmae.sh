@@ -21,17 +21,15 @@ test_verbs_dmae() { programs_suite verbs verbs-dmae base "$1" "${on_dmae[@]}"; }
 test_exporters_dmae() {
 	programs_suite exporters exporters-dmae base "$1" -M exporters "${on_dmae[@]}"
 }
-test_exporters_dmae_debug() {
-	programs_suite exporters exporters-dmae-debug debug "$1" -M exporters "${on_dmae[@]}"
-}
 
-# All but those that take long there for what they are about, much data and how
-# a BAR is taken back, which rxe's run has.
-test_verbs_dmae_debug() {
-	local programs tests=$build/cmake/tests/verbs
+# Of tests/verbs all but those that take long there for what they are about, much
+# data and how a BAR is taken back, which rxe's run has.
+test_debug_dmae() {
+	local programs tests=$build/cmake/tests
 
-	chosen "$1" "$tests"/test-{advise,invalidate,odp,opcodes,ranges,refuse,rereg,sges,stress}
-	guest_suite verbs-dmae-debug debug "${on_dmae[@]}" -- "${programs[@]}"
+	chosen "$1" "$tests"/verbs/test-{advise,invalidate,odp,opcodes,ranges,refuse,rereg,sges,stress} \
+		"$tests"/exporters/test-*
+	guest_suite debug-dmae debug -M exporters "${on_dmae[@]}" -- "${programs[@]}"
 }
 
 test_apps_dmae() {

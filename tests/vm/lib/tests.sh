@@ -12,6 +12,10 @@ checkpatch	series
 provider
 model
 kernel-debug	kernel-base
+debug		kernel-debug
+debug-dmae	kernel-debug
+dmae-debug	kernel-debug
+kunit		kernel-debug
 verbs-base	kernel-base
 exporters-base	kernel-base
 apps		kernel-base
@@ -19,12 +23,6 @@ verbs-dmae	kernel-base
 apps-dmae	kernel-base
 dmae		kernel-base
 exporters-dmae	kernel-base
-verbs-debug	kernel-debug
-exporters-debug	kernel-debug
-verbs-dmae-debug kernel-debug
-exporters-dmae-debug kernel-debug
-dmae-debug	kernel-debug
-kunit		kernel-debug
 '
 
 # What a release runs beside it: slow, and rarely finds anything.
@@ -34,7 +32,7 @@ kernel-kcsan	kernel-debug
 exporters-kcsan	kernel-kcsan
 sparse		kernel-kcsan
 steps		sparse
-debian13	steps
+debian13
 '
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
@@ -416,9 +414,15 @@ programs_suite() {
 	guest_suite "$group" "$config" "$@" -- "${programs[@]}"
 }
 test_verbs_base() { programs_suite verbs verbs-base base "$1"; }
-test_verbs_debug() { programs_suite verbs verbs-debug debug "$1"; }
 test_exporters_base() { programs_suite exporters exporters-base base "$1" -M exporters; }
-test_exporters_debug() { programs_suite exporters exporters-debug debug "$1" -M exporters; }
+
+# Both on the debug kernel, in one boot, which takes a minute there.
+test_debug() {
+	local programs
+
+	chosen "$1" "$build"/cmake/tests/{verbs,exporters}/test-*
+	guest_suite debug debug -M exporters -- "${programs[@]}"
+}
 
 # Two CPUs at the same memory without a lock, where one of them is in code of
 # the series: the kernel has others. The programs with most at a time.
