@@ -22,16 +22,6 @@ test_exporters_dmae() {
 	programs_suite exporters exporters-dmae base "$1" -M exporters "${on_dmae[@]}"
 }
 
-# Of tests/verbs all but those that take long there for what they are about, much
-# data and how a BAR is taken back, which rxe's run has.
-test_debug_dmae() {
-	local programs tests=$build/cmake/tests
-
-	chosen "$1" "$tests"/verbs/test-{advise,invalidate,odp,opcodes,ranges,refuse,rereg,sges,stress} \
-		"$tests"/exporters/test-*
-	guest_suite debug-dmae debug -M exporters "${on_dmae[@]}" -- "${programs[@]}"
-}
-
 test_apps_dmae() {
 	local programs
 

@@ -28,6 +28,8 @@ exporters-dmae	kernel-base
 # What a release runs beside it: slow, and rarely finds anything.
 more_jobs='
 model-long
+debug-more	kernel-debug
+debug-dmae-more	kernel-debug
 kernel-kcsan	kernel-debug
 exporters-kcsan	kernel-kcsan
 sparse		kernel-kcsan
@@ -241,7 +243,10 @@ test_steps() {
 				kernel_put "$git/$path" "$src/$path"
 			fi
 		done < <(git -C "$git" diff --no-renames --name-status "$commit^" "$commit")
-		kernel_configure "$src" "$out" steps
+		if [ "$n" -eq 1 ] || grep -q Kconfig \
+				<(git -C "$git" diff --name-only "$commit^" "$commit"); then
+			kernel_configure "$src" "$out" steps
+		fi
 		mapfile -t objects < <(existing_objects "$src" "$out" "${files[@]}")
 		log=$build/steps/$step.log
 		if spawn_wait nice make -C "$src" "O=$out" -j"$(nproc)" "${objects[@]}" \
@@ -416,12 +421,27 @@ programs_suite() {
 test_verbs_base() { programs_suite verbs verbs-base base "$1"; }
 test_exporters_base() { programs_suite exporters exporters-base base "$1" -M exporters; }
 
-# Both on the debug kernel, in one boot, which takes a minute there.
-test_debug() {
-	local programs
+# Both on the debug kernel, a boot of which takes a minute: each program on one of
+# the two devices, and the rest of what makes sense in ./run test all.
+debug_rxe=(advise invalidate ranges vfio hmm link moves oom owner pressure removal sharing vram)
+debug_dmae=(odp opcodes refuse rereg sges stress failures fork levers reset sample)
+debug_rxe_more=(bytes "${debug_dmae[@]}")
+debug_dmae_more=(advise invalidate ranges hmm link moves oom owner pressure removal sharing vram)
 
-	chosen "$1" "$build"/cmake/tests/{verbs,exporters}/test-*
-	guest_suite debug debug -M exporters -- "${programs[@]}"
+test_debug() { debug_suite debug "$1" "${debug_rxe[@]}"; }
+test_debug_more() { debug_suite debug-more "$1" "${debug_rxe_more[@]}"; }
+test_debug_dmae() { debug_suite debug-dmae "$1" "${debug_dmae[@]}"; }
+test_debug_dmae_more() { debug_suite debug-dmae-more "$1" "${debug_dmae_more[@]}"; }
+
+# debug_suite GROUP ONLY PROGRAM...
+debug_suite() {
+	local group=$1 only=$2 programs device=()
+
+	shift 2
+	[[ $group != debug-dmae* ]] || device=("${on_dmae[@]}")
+	set -- "${@/#/test-}"
+	chosen "$only" "${@/#/$build/cmake/tests/verbs/}" "${@/#/$build/cmake/tests/exporters/}"
+	guest_suite "$group" debug -M exporters "${device[@]}" -- "${programs[@]}"
 }
 
 # Two CPUs at the same memory without a lock, where one of them is in code of
