@@ -22,11 +22,11 @@ apps		kernel-base
 verbs-dmae	kernel-base
 apps-dmae	kernel-base
 dmae		kernel-base
-exporters-dmae	kernel-base
 '
 
 # What a release runs beside it: slow, and rarely finds anything.
 more_jobs='
+exporters-dmae	kernel-base
 model-long
 debug-more	kernel-debug
 debug-dmae-more	kernel-debug
