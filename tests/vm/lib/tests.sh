@@ -2,16 +2,17 @@
 # ./run test: the groups of tests.
 
 # What CI runs, in the order in which it is begun (see jobs.sh): a group, and the
-# ones that have to have ended before. Kernels first, as most wait for one, and the
-# debug kernel's VMs before the rest, as they take longest.
+# ones that have to have ended before: what it needs, or whose lock it would wait
+# for. Kernels first, as most wait for one, and the debug kernel's VMs before the
+# rest, as they take longest.
 test_jobs='
 kernel-base
 shellcheck
-series
-checkpatch	series
 provider
 model
 kernel-debug	kernel-base
+series		kernel-base
+checkpatch	series
 debug		kernel-debug
 debug-dmae	kernel-debug
 dmae-debug	kernel-debug
