@@ -16,10 +16,11 @@ jobs_most() {
 declare -A job_pid job_start job_needs job_ended job_cpu job_cases
 job_order=()
 
-# jobs_run ONLY: runs what test_jobs lists, lines "GROUP NEED...", in that order
-# but for what a group needs: those have to end before it, when they are run at all.
+# jobs_run ONLY: runs the groups of stdin, lines "GROUP NEED...", in that order but
+# for what a group needs: those have to end before it, when they are run at all.
+# ONLY goes to each.
 jobs_run() {
-	local group needs line lines jobs_most
+	local only=$1 group needs line lines jobs_most
 
 	jobs_most
 	while read -r group needs; do
@@ -32,18 +33,18 @@ jobs_run() {
 	exec 8<>"$lines"
 	rm "$lines"
 	job_pid=()
-	jobs_start "$1"
+	jobs_start
 	while [ ${#job_pid[@]} -gt 0 ]; do
 		if IFS= read -r -t 5 line <&8; then
-			job_line "$1" "$line"
+			job_line "$line"
 		else
-			jobs_bury "$1"
+			jobs_bury
 		fi
 	done
 	exec 8>&-
 }
 
-# jobs_start ONLY: as many as may run now.
+# jobs_start: as many as may run now.
 jobs_start() {
 	local group
 
@@ -52,7 +53,7 @@ jobs_start() {
 		job_may_start "$group" || continue
 		note "$group"
 		job_start[$group]=$SECONDS
-		spawn "$top/run" test-group "$group" "$1" >&8 </dev/null
+		spawn "$top/run" test-group "$group" "$only" >&8 </dev/null
 		job_pid[$group]=$spawned
 	done
 }
@@ -66,43 +67,43 @@ job_may_start() {
 	done
 }
 
-# job_line ONLY LINE: a case, or that a job has ended.
+# job_line LINE: a case, or that a job has ended.
 job_line() {
 	local group cpu
 
-	case $2 in
+	case $1 in
 	'ok    '* | 'FAIL  '* | 'skip  '*)
-		group=${2#??????}
+		group=${1#??????}
 		group=${group%%[/ :]*}
-		case_count "$2"
-		group+=.${2%% *}
+		case_count "$1"
+		group+=.${1%% *}
 		job_cases[$group]=$((${job_cases[$group]:-0} + 1))
 		;;
 	'ended '*)
-		read -r _ group cpu <<<"$2"
+		read -r _ group cpu <<<"$1"
 		job_cpu[$group]=$cpu
-		job_end "$1" "$group"
+		job_end "$group"
 		;;
 	esac
 }
 
-# job_end ONLY GROUP
+# job_end GROUP
 job_end() {
-	[ -n "${job_pid[$2]:-}" ] || return 0
-	wait "${job_pid[$2]}" || true
-	unset "job_pid[$2]"
-	job_ended[$2]=$SECONDS
-	jobs_start "$1"
+	[ -n "${job_pid[$1]:-}" ] || return 0
+	wait "${job_pid[$1]}" || true
+	unset "job_pid[$1]"
+	job_ended[$1]=$SECONDS
+	jobs_start
 }
 
-# jobs_bury ONLY: a job that was killed does not say that it has ended.
+# jobs_bury: a job that was killed does not say that it has ended.
 jobs_bury() {
 	local group
 
 	for group in "${!job_pid[@]}"; do
 		if ! kill -0 "${job_pid[$group]}" 2>/dev/null; then
-			job_line "$1" "FAIL  $group: its process was killed"
-			job_end "$1" "$group"
+			job_line "FAIL  $group: its process was killed"
+			job_end "$group"
 		fi
 	done
 }
