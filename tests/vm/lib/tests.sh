@@ -15,7 +15,6 @@ series		kernel-base
 checkpatch	series
 debug		kernel-debug
 debug-dmae	kernel-debug
-dmae-debug	kernel-debug
 kunit		kernel-debug
 verbs-base	kernel-base
 exporters-base	kernel-base
@@ -31,6 +30,7 @@ exporters-dmae	kernel-base
 model-long
 debug-more	kernel-debug
 debug-dmae-more	kernel-debug
+dmae-debug	kernel-debug
 kernel-kcsan	kernel-debug
 exporters-kcsan	kernel-kcsan
 sparse		kernel-kcsan
