@@ -9,7 +9,7 @@
 #include "dmae.h"
 
 /* RDMA_DRIVER_DMAE of the kernel's rdma/ib_user_ioctl_verbs.h. */
-#define DMAE_DRIVER_ID 21
+#define DMAE_DRIVER_ID 0x646d6165
 
 static int query_device_ex(struct ibv_context *context,
 			   const struct ibv_query_device_ex_input *input,

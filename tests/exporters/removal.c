@@ -11,6 +11,7 @@
 #include "sysfs.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -513,6 +514,41 @@ static void run_unload_unbound(const void *arg)
 	exercise(g.mr, (uintptr_t)g.b.addr, LEN, g.b.addr, "loaded anew");
 }
 
+/* ---- a BAR that a process has mapped ---- */
+
+/*
+ * A device that comes back where one was that was mapped is another one, also
+ * when all the numbers are the same: its address on the bus, that of its memory,
+ * and that of what the kernel has of it, which a CPU uses again.
+ */
+static void run_plugged_in_again(const void *arg)
+{
+	struct mem buf = mem_open(HOST, 0, PART);
+	uint8_t *p = gpu_map_procfs(GPU0, 0, PART);
+	struct ibv_mr *mr = reg(p, PART, ACCESS_ALL);
+	int i, n = slow ? 4 : 20;
+	struct pair pair;
+	cpu_set_t cpu;
+
+	(void)arg;
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	if (sched_setaffinity(0, sizeof(cpu), &cpu))
+		fail("sched_setaffinity: %s", strerror(errno));
+	exercise(mr, (uintptr_t)p, PART, p, "before it is removed");
+	for (i = 0; i < n; i++) {
+		go_remove();
+		if (come_back_bare())
+			fail("%s does not come back: %s", gpu_path(GPU0), strerror(errno));
+		if (signal_of_touch(p) != SIGBUS)
+			fail("the CPU reaches the new device");
+		pair_open(&pair, IBV_QPT_RC, 0);
+		want_rdma(&pair, IBV_WR_RDMA_WRITE, sge(&buf, 0, PART), (uintptr_t)p,
+			  mr->rkey, IBV_WC_REM_ACCESS_ERR, "the new device");
+		pair_close(&pair);
+	}
+}
+
 /* ---- and all of it ---- */
 
 /* Whatever the case before has left. */
@@ -542,5 +578,6 @@ int main(int argc, char **argv)
 	test(run_unload, NULL, "unload/in-use", NULL);
 	if (getenv("P2P_SAMPLE") && !come_back_bare())
 		sample_unload();
+	run_case(run_plugged_in_again, NULL, "plugged-in-again");
 	return test_done();
 }

@@ -113,12 +113,15 @@ struct mem {
 };
 
 const char *gpu_path(int gpu);
+uint64_t gpu_address(int gpu);
 size_t gpu_size(int gpu);
 uint64_t gpu_seed(void);
 int gpu_open(int gpu, const char *file, int flags);
 /* Map device memory; with @at, over whatever is there. */
 void *gpu_map_at(int gpu, void *at, uint64_t offset, size_t len, int prot);
 void *gpu_map(int gpu, uint64_t offset, size_t len);
+/* The same, through /proc/bus/pci. */
+void *gpu_map_procfs(int gpu, uint64_t offset, size_t len);
 void *host_map_at(void *at, size_t len, int prot);
 void *host_map(size_t len);
 void unmap(void *addr, size_t len);

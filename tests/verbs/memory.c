@@ -5,10 +5,12 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/pci.h>
 #include <openssl/evp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -100,6 +102,40 @@ int gpu_open(int gpu, const char *file, int flags)
 	if (fd < 0)
 		fail("open %s: %s", path, strerror(errno));
 	return fd;
+}
+
+uint64_t gpu_address(int gpu)
+{
+	uint64_t start = 0;
+	FILE *f = fdopen(gpu_open(gpu, "resource", O_RDONLY), "r");
+
+	if (!f || fscanf(f, "%*s %*s %*s %*s %*s %*s %" SCNx64, &start) != 1)
+		fail("cannot read BAR 2 in %s/resource", gpu_path(gpu));
+	fclose(f);
+	return start;
+}
+
+void *gpu_map_procfs(int gpu, uint64_t offset, size_t len)
+{
+	const char *name = strrchr(gpu_path(gpu), '/');
+	char bus[3], slot[5], path[64];
+	void *p;
+	int fd;
+
+	if (!name || sscanf(name, "/0000:%2[0-9a-f]:%4s", bus, slot) != 2)
+		skip("%s is not in PCI domain 0", gpu_path(gpu));
+	snprintf(path, sizeof(path), "/proc/bus/pci/%s/%s", bus, slot);
+	fd = open(path, O_RDWR);
+	if (fd < 0 && errno == ENOENT)
+		skip("%s is not there", path);
+	if (fd < 0 || ioctl(fd, PCIIOC_MMAP_IS_MEM) < 0)
+		fail("%s: %s", path, strerror(errno));
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		 gpu_address(gpu) + offset);
+	if (p == MAP_FAILED)
+		fail("mmap of %s, BAR 2: %s", path, strerror(errno));
+	close(fd);
+	return p;
 }
 
 size_t gpu_size(int gpu)

@@ -5,10 +5,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
-#include <linux/pci.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -288,41 +286,11 @@ static void run_two_mrs(const void *arg)
 		 "second MR, the first is gone");
 }
 
-/* The address of BAR 2, as /proc/bus/pci wants it for an offset. */
-static uint64_t bar_address(void)
-{
-	char path[256];
-	uint64_t start = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/resource", gpu_path(GPU0));
-	f = fopen(path, "r");
-	if (!f || fscanf(f, "%*s %*s %*s %*s %*s %*s %" SCNx64, &start) != 1)
-		fail("cannot read BAR 2 in %s", path);
-	fclose(f);
-	return start;
-}
-
 static void run_procfs(const void *arg)
 {
-	const char *name = strrchr(gpu_path(GPU0), '/');
-	char bus[3], slot[5], path[64];
-	uint64_t at = bar_address() + PROCFS_AT;
-	uint8_t *p;
-	int fd;
+	uint8_t *p = gpu_map_procfs(GPU0, PROCFS_AT, PART);
 
 	(void)arg;
-	if (!name || sscanf(name, "/0000:%2[0-9a-f]:%4s", bus, slot) != 2)
-		skip("%s is not in PCI domain 0", gpu_path(GPU0));
-	snprintf(path, sizeof(path), "/proc/bus/pci/%s/%s", bus, slot);
-	fd = open(path, O_RDWR);
-	if (fd < 0 && errno == ENOENT)
-		skip("%s is not there", path);
-	if (fd < 0 || ioctl(fd, PCIIOC_MMAP_IS_MEM) < 0)
-		fail("%s: %s", path, strerror(errno));
-	p = mmap(NULL, PART, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
-	if (p == MAP_FAILED)
-		fail("mmap of %s at 0x%" PRIx64 ": %s", path, at, strerror(errno));
 	exercise_both(reg(p, PART, ACCESS_ALL), p, PART);
 	expect(GPU0, "procfs", PROCFS_AT, p, PART);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { LEN = KIB(64), RW = PROT_READ | PROT_WRITE };
@@ -92,18 +93,11 @@ static void write_file(const char *path, const char *text)
 /* The same BAR, through a file whose mappings nobody exports. */
 static void run_no_callback(const void *arg)
 {
-	char path[256];
-	uint64_t start = 0;
-	FILE *f;
+	const uint64_t start = gpu_address(GPU0);
 	uint8_t *p;
 	int fd;
 
 	(void)arg;
-	snprintf(path, sizeof(path), "%s/resource", gpu_path(GPU0));
-	f = fopen(path, "r");
-	if (!f || fscanf(f, "%*s %*s %*s %*s %*s %*s %" SCNx64, &start) != 1)
-		fail("cannot read BAR 2 in %s", path);
-	fclose(f);
 	fd = open("/dev/mem", O_RDWR);
 	if (fd < 0)
 		skip("/dev/mem: %s", strerror(errno));
@@ -284,6 +278,66 @@ static void run_hugetlb(const void *arg)
 	still_works();
 }
 
+/* The MR would have to begin at address 0, not at that of the memory. */
+static void run_zero_based(const void *arg)
+{
+	const int *where = arg;
+	struct mem mem = mem_open(*where, BAD_AT, LEN);
+
+	want_errno(reg_errno(mem.addr, LEN, ACCESS_ALL | IBV_ACCESS_ZERO_BASED),
+		   EOPNOTSUPP, "zero based");
+	mem_close(&mem);
+	still_works();
+}
+
+/*
+ * memfd_secret(): pages that nobody but the process may have, not even the
+ * kernel, which does not map them.
+ */
+static uint8_t *secret_map_at(void *at)
+{
+	int fd = syscall(SYS_memfd_secret, 0);
+	uint8_t *p;
+
+	if (fd < 0)
+		skip("memfd_secret: %s", strerror(errno));
+	if (ftruncate(fd, LEN))
+		fail("ftruncate: %s", strerror(errno));
+	p = mmap(at, LEN, RW, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	if (p == MAP_FAILED)
+		fail("mmap of secret memory: %s", strerror(errno));
+	close(fd);
+	memset(p, 0x5e, LEN);
+	return p;
+}
+
+static void run_secret(const void *arg)
+{
+	(void)arg;
+	refused_or_useless(secret_map_at(NULL), LEN, EFAULT);
+}
+
+/* It comes where an MR is. */
+static void run_secret_later(const void *arg)
+{
+	struct mem buf = mem_open(HOST, 0, LEN);
+	uint8_t *p = host_map(LEN), *secret;
+	struct ibv_mr *mr = reg(p, LEN, ACCESS_ALL | IBV_ACCESS_ON_DEMAND);
+	struct pair pair;
+
+	(void)arg;
+	exercise(mr, (uintptr_t)p, LEN, p, "before it is secret");
+	secret = secret_map_at(p);
+	memset(buf.addr, 0, LEN);
+	pair_open(&pair, IBV_QPT_RC, 0);
+	want_rdma(&pair, IBV_WR_RDMA_READ, sge(&buf, 0, LEN), (uintptr_t)p,
+		  mr->rkey, IBV_WC_REM_ACCESS_ERR, "read of secret memory");
+	if (memchr(buf.addr, secret[0], LEN))
+		fail("the secret is out");
+	dereg(mr);
+	still_works();
+}
+
 /* A remote right needs the local one, as for host memory. */
 static void run_bad_access(const void *arg)
 {
@@ -297,6 +351,7 @@ int main(int argc, char **argv)
 		{ "hole/start", 0 }, { "hole/middle", 1 }, { "hole/end", 2 },
 	};
 	const int none = PROT_NONE, write_only = PROT_WRITE;
+	const int host = HOST, device = GPU0;
 	size_t i;
 
 	test_init(argc, argv);
@@ -316,5 +371,9 @@ int main(int argc, char **argv)
 	run_case(run_private, NULL, "private");
 	run_case(run_hugetlb, NULL, "huge-pages");
 	run_case(run_bad_access, NULL, "remote-without-local");
+	run_case(run_zero_based, &host, "zero-based/host");
+	run_case(run_zero_based, &device, "zero-based/device");
+	run_case(run_secret, NULL, "secret");
+	run_case(run_secret_later, NULL, "secret/later");
 	return test_done();
 }

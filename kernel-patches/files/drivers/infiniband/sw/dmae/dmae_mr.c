@@ -17,8 +17,8 @@
 /* There are no memory windows, but saying that one may be bound is no error. */
 #define DMAE_ACCESS	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | \
 			 IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
-			 IB_ACCESS_MW_BIND | IB_ZERO_BASED | \
-			 IB_ACCESS_ON_DEMAND | IB_ACCESS_OPTIONAL)
+			 IB_ACCESS_MW_BIND | IB_ACCESS_ON_DEMAND | \
+			 IB_ACCESS_OPTIONAL)
 
 /* Key 0 of the kernel's QPs, on all devices and in all PDs. */
 static struct dmae_mr dmae_local_dma_mr = {
