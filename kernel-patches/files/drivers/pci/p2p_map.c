@@ -72,7 +72,7 @@ static struct pci_p2p_mapping *alloc_mapping(const struct p2p_request *req,
 {
 	struct pci_p2p_mapping *map;
 
-	map = kvzalloc(struct_size(map, runs, nr_runs), GFP_KERNEL);
+	map = kvzalloc(struct_size(map, runs, nr_runs), GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return NULL;
 	map->importer = req->importer;

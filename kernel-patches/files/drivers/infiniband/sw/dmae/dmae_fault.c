@@ -13,6 +13,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/interval_tree.h>
+#include <linux/sizes.h>
 #include <rdma/ib_umem_odp.h>
 
 #include "dmae_mr.h"
@@ -172,8 +173,8 @@ static int odp_fill_device(struct dmae_mr *mr)
 /* ---- faults ---- */
 
 /* Map [va, va + len), and fill it in. */
-static int odp_map(struct dmae_mr *mr, u64 va, u64 len, u64 access_mask,
-		   bool fault)
+static int odp_map_part(struct dmae_mr *mr, u64 va, u64 len, u64 access_mask,
+			bool fault)
 {
 	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
 	int ret;
@@ -188,6 +189,19 @@ static int odp_map(struct dmae_mr *mr, u64 va, u64 len, u64 access_mask,
 		mutex_unlock(&umem_odp->umem_mutex);
 	} while (ret == -ENOMEM && !dmae_table_reserve(mr));
 	return ret;
+}
+
+/* In parts, as what a lookup allocates depends on how much it is for. */
+static int odp_map(struct dmae_mr *mr, u64 va, u64 len, u64 access_mask,
+		   bool fault)
+{
+	const u64 end = va + len;
+	int err = 0;
+
+	for (; va < end && !err; va += SZ_16M)
+		err = odp_map_part(mr, va, min_t(u64, end - va, SZ_16M),
+				   access_mask, fault);
+	return err;
 }
 
 static int dmabuf_map(struct dmae_mr *mr)
@@ -281,7 +295,7 @@ static int odp_attach_once(struct dmae_mr *mr)
 		umem_odp->private = mr;
 		ret = odp_fill_device(mr);
 		/* The mappings of the process changed since the core looked. */
-		if (umem_odp->dma_list)
+		if (!xa_empty(&umem_odp->chunks))
 			ret = -EOPNOTSUPP;
 		mutex_unlock(&umem_odp->umem_mutex);
 	} while (ret == -ENOMEM && !dmae_table_reserve(mr));

@@ -90,7 +90,7 @@ struct dmae_mr *dmae_mr_alloc(struct ib_pd *pd, enum dmae_mr_kind kind,
 	u32 index;
 	int err;
 
-	mr = kzalloc(sizeof(*mr), GFP_KERNEL);
+	mr = kzalloc(sizeof(*mr), GFP_KERNEL_ACCOUNT);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
 

@@ -435,7 +435,7 @@ static int dmae_qp_alloc(struct dmae_qp *qp, const struct ib_qp_cap *cap,
 {
 	int err;
 
-	qp->ops = kvcalloc(DMAE_WINDOW, sizeof(*qp->ops), GFP_KERNEL);
+	qp->ops = kvcalloc(DMAE_WINDOW, sizeof(*qp->ops), GFP_KERNEL_ACCOUNT);
 	if (!qp->ops)
 		return -ENOMEM;
 	err = dmae_qp_alloc_slots(qp);

@@ -21,7 +21,7 @@ struct dmae_ring_map {
 
 static int dmae_ring_offer(struct dmae_ring_mem *mem, struct ib_ucontext *uctx)
 {
-	struct dmae_ring_map *map = kzalloc(sizeof(*map), GFP_KERNEL);
+	struct dmae_ring_map *map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
 	int err;
 
 	if (!map)

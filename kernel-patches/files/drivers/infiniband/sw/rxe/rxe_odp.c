@@ -11,6 +11,7 @@
  */
 #include <linux/interval_tree.h>
 #include <linux/io.h>
+#include <linux/sizes.h>
 #include <linux/unaligned.h>
 #include <rdma/ib_umem_odp.h>
 
@@ -366,26 +367,28 @@ static struct rxe_mr *odp_prefetch_mr(struct ib_pd *ibpd,
 	return ERR_PTR(err);
 }
 
+/* In parts, as what a lookup allocates depends on how much it is for. */
 static int odp_prefetch(struct rxe_mr *mr,
 			enum ib_uverbs_advise_mr_advice advice,
 			const struct ib_sge *sge)
 {
 	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
 	bool fault = advice != IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT;
+	u64 va = odp_iova_to_va(mr, sge->addr), end = va + sge->length;
 	u64 access_mask = RXE_ODP_READ;
 	int ret;
 
-	if (!sge->length)
-		return 0;
 	if (advice == IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE)
 		access_mask = RXE_ODP_WRITE;
 
-	ret = ib_umem_odp_map_dma_and_lock(umem_odp,
-					   odp_iova_to_va(mr, sge->addr),
-					   sge->length, access_mask, fault);
-	if (ret < 0)
-		return ret;
-	mutex_unlock(&umem_odp->umem_mutex);
+	for (; va < end; va += SZ_16M) {
+		ret = ib_umem_odp_map_dma_and_lock(umem_odp, va,
+						   min_t(u64, end - va, SZ_16M),
+						   access_mask, fault);
+		if (ret < 0)
+			return ret;
+		mutex_unlock(&umem_odp->umem_mutex);
+	}
 	return 0;
 }
 

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * What the kernel keeps of the pages that an MR with on-demand paging has met:
+ * nothing of those that it has not, and the right ones.
+ */
+#include "common.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { ODP = ACCESS_ALL | IBV_ACCESS_ON_DEMAND, RW = PROT_READ | PROT_WRITE };
+enum { NO_FAULT = 2, FLUSH = 1 };	/* ibv_advise_mr() */
+
+/* ---- memory that is not there ---- */
+
+enum { MRS = 16, MR_COST = KIB(64) };
+
+static const size_t nothing_len = (size_t)64 << 30;
+
+/* A line of /proc/meminfo, in bytes. */
+static size_t meminfo(const char *name)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[128];
+	size_t kib;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, name, strlen(name)) &&
+		    sscanf(line + strlen(name), ": %zu kB", &kib) == 1) {
+			fclose(f);
+			return kib << 10;
+		}
+	}
+	fail("no %s in /proc/meminfo", name);
+}
+
+static size_t kernel_memory(void)
+{
+	return meminfo("Slab") + meminfo("VmallocUsed");
+}
+
+static void run_nothing(const void *arg)
+{
+	uint8_t *p = mmap(NULL, nothing_len, RW, MAP_PRIVATE | MAP_ANONYMOUS |
+			  MAP_NORESERVE, -1, 0);
+	struct ibv_mr *mr[MRS];
+	size_t before, after;
+	int i;
+
+	(void)arg;
+	if (p == MAP_FAILED)
+		fail("mmap of 64 GiB: %s", strerror(errno));
+	before = kernel_memory();
+	for (i = 0; i < MRS; i++)
+		mr[i] = reg(p, nothing_len, ODP);
+	after = kernel_memory();
+	if (after > before + MRS * MR_COST)
+		fail("an MR over 64 GiB of nothing costs %zu bytes",
+		     (after - before) / MRS);
+	exercise(mr[0], (uintptr_t)p + nothing_len - KIB(64), KIB(64),
+		 p + nothing_len - KIB(64), "the end of it");
+	exercise(mr[1], (uintptr_t)p + nothing_len / 2 - 99, KIB(64),
+		 p + nothing_len / 2 - 99, "the middle of it");
+	for (i = 0; i < MRS; i++)
+		dereg(mr[i]);
+}
+
+/* ---- lookups at the same time ---- */
+
+enum { PAGE = 4096, LEN = 64 * PAGE, THREADS = 3 };
+
+struct looker {
+	struct ibv_sge sge;
+	atomic_bool stop;
+	pthread_t threads[THREADS];
+};
+
+/* Finds what is there, and faults nothing in. */
+static void *look(void *arg)
+{
+	struct looker *l = arg;
+	int err;
+
+	while (!l->stop) {
+		err = uverbs_advise_mr(dev.pd, NO_FAULT, FLUSH, &l->sge, 1);
+		if (err)
+			fail("prefetch without fault: %s", strerrorname_np(err));
+	}
+	return NULL;
+}
+
+/* Of page frame 0, which nobody uses: is it marked dirty? */
+static bool frame_0_is_dirty(void)
+{
+	enum { KPF_DIRTY = 4 };
+	uint64_t flags;
+	int fd = open("/proc/kpageflags", O_RDONLY);
+
+	if (fd < 0)
+		skip("/proc/kpageflags: %s", strerror(errno));
+	if (pread(fd, &flags, sizeof(flags), 0) != sizeof(flags))
+		fail("/proc/kpageflags: %s", strerror(errno));
+	close(fd);
+	return flags >> KPF_DIRTY & 1;
+}
+
+/*
+ * One lookup finds that a page is not there yet, another one faults it in: the
+ * first shall not take from the second what it has found. If it does it is another
+ * page that is marked as written when they are taken away.
+ */
+static void run_lookups(const void *arg)
+{
+	struct mem buf = mem_open(HOST, 0, LEN);
+	uint8_t *p = host_map(LEN);
+	struct ibv_mr *mr = reg(p, LEN, ODP);
+	struct looker l = { .sge = { (uintptr_t)p, LEN, mr->lkey } };
+	int i, n = slow ? 100 : 600;
+	struct pair pair;
+
+	(void)arg;
+	if (frame_0_is_dirty())
+		fail("page frame 0 is dirty from the start");
+	if (madvise(p, LEN, MADV_NOHUGEPAGE))
+		fail("madvise: %s", strerror(errno));
+	for (i = 0; i < THREADS; i++)
+		if (pthread_create(&l.threads[i], NULL, look, &l))
+			fail("pthread_create failed");
+	pair_open(&pair, IBV_QPT_RC, 0);
+	for (i = 0; i < n; i++) {
+		if (madvise(p, LEN, MADV_DONTNEED))
+			fail("madvise: %s", strerror(errno));
+		pattern_fill(buf.addr, LEN, i, 0);
+		want_rdma(&pair, IBV_WR_RDMA_WRITE, sge(&buf, 0, LEN), (uintptr_t)p,
+			  mr->rkey, IBV_WC_SUCCESS, "write");
+		same_check(p, buf.addr, LEN, "what was written");
+		if (frame_0_is_dirty())
+			fail("round %d: page frame 0 has become dirty", i);
+	}
+	l.stop = true;
+	for (i = 0; i < THREADS; i++)
+		pthread_join(l.threads[i], NULL);
+}
+
+int main(int argc, char **argv)
+{
+	test_init(argc, argv);
+	run_case(run_nothing, NULL, "nothing");
+	run_case(run_lookups, NULL, "lookups");
+	return test_done();
+}
