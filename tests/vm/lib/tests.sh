@@ -424,11 +424,11 @@ programs_suite() {
 test_verbs_base() { programs_suite verbs verbs-base base "$1"; }
 test_exporters_base() { programs_suite exporters exporters-base base "$1" -M exporters; }
 
-# Both on the debug kernel, a boot of which takes a minute: each program on one of
-# the two devices, and the rest of what makes sense in ./run test all.
-debug_rxe=(advise invalidate pages ranges vfio hmm link moves oom owner pressure removal sharing vram)
+# Both on the debug kernel, a boot of which takes a minute: nearly each program on
+# one of the two devices, and the rest of what makes sense in ./run test all.
+debug_rxe=(advise invalidate pages hmm link moves oom owner pressure removal sharing vram)
 debug_dmae=(odp opcodes refuse rereg sges stress failures fork levers reset sample)
-debug_rxe_more=(bytes "${debug_dmae[@]}")
+debug_rxe_more=(bytes ranges vfio "${debug_dmae[@]}")
 debug_dmae_more=(advise invalidate pages ranges hmm link moves oom owner pressure removal sharing vram)
 
 test_debug() { debug_suite debug "$1" "${debug_rxe[@]}"; }
