@@ -61,6 +61,9 @@ set -E
 shopt -s inherit_errexit
 trap 'echo "run: failed at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
 trap cleanup EXIT
+# A reader of ours that is gone, as others may be sent the signal that we are: to
+# write is an error then, and not the end without cleanup.
+trap : PIPE
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
