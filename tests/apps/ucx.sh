@@ -15,11 +15,9 @@ perftest=(ucx_perftest -p 13340)
 for test in tag_bw tag_lat ucp_put_bw ucp_get ucp_fadd; do
 	size=65536
 	[ $test != ucp_fadd ] || size=8
-	# shellcheck disable=SC2034 # serve reads them
-	server=("${perftest[@]}")
-	# shellcheck disable=SC2034
+	# shellcheck disable=SC2034 # serve reads it
 	client=("${perftest[@]}" -t "$test" -s "$size" -n 50 -w 5 127.0.0.1)
-	if serve server client && grep -q '^Final:' "$OUT/client"; then
+	if serve perftest client && grep -q '^Final:' "$OUT/client"; then
 		echo "PASS $test"
 	else
 		echo "FAIL $test: $(grep -iE 'error|fail|unsupported' "$OUT/client" "$OUT/server" | head -1)"
