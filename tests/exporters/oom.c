@@ -4,6 +4,7 @@
  * from under its MRs, in the middle of traffic from another one: also where
  * whoever takes it may not wait. The other one is told.
  */
+#include "../verbs/slow_file.h"
 #include "../verbs/traffic.h"
 #include "buffer.h"
 #include "killer.h"
@@ -12,6 +13,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -69,22 +71,18 @@ static struct offer victim_register(enum victim_kind kind)
 }
 
 /*
- * Stuck in the kernel, in the exporter's p2p_map(), with mmap_lock held for
- * reading: a signal does not end that, and what the process has is there for so
- * long.
+ * Stuck in the kernel: a server has the request for the page, and a signal does
+ * not take it back. What the process has is there for so long.
  */
-static void *get_stuck(void *arg)
-{
-	struct buffer *b = arg;
-	int err;
+static struct slow_file stuck_on;
 
-	try_reg(b->addr, b->len, ACCESS_ALL, &err);
-	return NULL;
+static void get_stuck(void)
+{
+	(void)*(volatile uint8_t *)stuck_on.addr;
 }
 
 static void victim_run(int in, int out, unsigned int kinds, bool stuck)
 {
-	struct buffer b = buffer_open(LEN);
 	enum victim_kind kind;
 	struct offer offer;
 
@@ -99,7 +97,7 @@ static void victim_run(int in, int out, unsigned int kinds, bool stuck)
 	if (!await(in))
 		fail("the other process is gone");
 	if (stuck)
-		get_stuck(&b);
+		get_stuck();
 	else
 		take_all();
 	fail("it lives");
@@ -160,21 +158,25 @@ static void run_oom(const void *arg)
 	victim_is_gone(&v);
 }
 
-/* Let it get stuck, for so long, and wait until it is. */
-static void victim_gets_stuck(struct victim *v, int ms)
+/* One that gets stuck when it is told to, until slow_file_serve(). */
+static struct victim stuck_victim_start(unsigned int kinds)
 {
-	double until = now() + patience(0);
+	struct victim v;
+	double until;
 
-	sample_lever("map_delay_ms", ms);
-	sample_lever("invalidate_before_map", 1);
-	pass(v->fd[1]);
-	while (sample_counter("invalidate_before_map")) {
+	stuck_on = slow_file_open(4096, 0);
+	/* A read-ahead would be waited for as others' pages are: killably. */
+	if (madvise(stuck_on.addr, stuck_on.len, MADV_RANDOM))
+		fail("madvise: %s", strerror(errno));
+	v = victim_start(kinds, true);
+	until = now() + patience(0);
+	pass(v.fd[1]);
+	while (!*stuck_on.waiting) {
 		if (now() > until)
-			fail("the victim does not map its buffer");
+			fail("the victim does not get stuck");
 		usleep(1000);
 	}
-	usleep(20000);
-	sample_lever("map_delay_ms", 0);
+	return v;
 }
 
 /*
@@ -188,11 +190,11 @@ static void run_release(const void *arg)
 	struct victim v;
 
 	sample_need();
-	v = victim_start(1 << kind, true);
+	v = stuck_victim_start(1 << kind);
 	pidfd = syscall(SYS_pidfd_open, v.pid, 0);
-	victim_gets_stuck(&v, 2000);
 	kill(v.pid, SIGKILL);
 	err = syscall(SYS_process_mrelease, pidfd, 0) ? errno : 0;
+	slow_file_serve(&stuck_on);
 	if (err != want)
 		fail("process_mrelease: %s, expected %s", strerrorname_np(err),
 		     strerrorname_np(want));
@@ -210,12 +212,12 @@ static void run_reaper(const void *arg)
 
 	(void)arg;
 	sample_need();
-	v = victim_start(1 << V_MIXED | 1 << V_HMM, true);
+	v = stuck_victim_start(1 << V_MIXED | 1 << V_HMM);
 	snprintf(pid, sizeof(pid), "pid:%d ", v.pid);
-	victim_gets_stuck(&v, 10000);
 	put_in("/proc", "sysrq-trigger", "f");
 	if (!kmsg_has(reaper, patience(0), "oom_reaper: unable to reap", pid))
 		fail("no word from the OOM reaper");
+	slow_file_serve(&stuck_on);
 	want_oom_killed(killer, v.pid);
 	victim_is_gone(&v);
 }

@@ -3,8 +3,11 @@
  * Peer mappings: the checks that every exporter and importer of device memory
  * relies on. The contract is in Documentation/mm/p2p_map.rst.
  */
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/export.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/lockdep.h>
 #include <linux/memremap.h>
@@ -86,7 +89,9 @@ static struct p2p_mapping *check_mapping(struct p2p_mapping *map,
  *   one that cannot be read
  * * -EPERM - the exporter does not want to
  * * -EREMOTEIO - there is no path between the two devices
- * * -EAGAIN - not now: take mmu_interval_read_begin() and try again
+ * * -EAGAIN - not now: release mmap_lock, p2p_wait(), and start again with
+ *   mmu_interval_read_begin()
+ * * -ERESTARTSYS - a signal is pending
  * * -ENODEV - the exporting device is gone
  * * -ENOMEM - out of memory, or of the exporter's address space
  * * -EIO - the exporter broke the contract
@@ -98,6 +103,8 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 
 	mmap_assert_locked(vma->vm_mm);
 	req->reason[0] = '\0';
+	req->wait = NULL;
+	req->wait_file = NULL;
 	strscpy(req->exporter, "the kernel");
 
 	if (WARN_ON_ONCE(!vma_is_p2p(vma) || req->start >= req->end ||
@@ -114,8 +121,12 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 		return p2p_refuse(req, NULL, -EACCES, "the mapping is read-only");
 
 	map = vma->vm_ops->p2p_map(vma, req);
-	if (IS_ERR(map))
+	if (IS_ERR(map)) {
+		/* Its mapping may go while somebody waits, but not its module. */
+		if (req->wait && vma->vm_file)
+			req->wait_file = get_file(vma->vm_file);
 		return map;
+	}
 
 	/* A wrapper, as kernfs is one, has named whose mapping it is. */
 	if (!map->vm_ops)
@@ -147,6 +158,7 @@ struct p2p_mapping *p2p_map_private(struct page *const *pages,
 	struct p2p_mapping *map;
 
 	req->reason[0] = '\0';
+	req->wait = NULL;
 	strscpy(req->exporter, "device-private memory");
 
 	if (!pgmap_is_p2p(pgmap))
@@ -252,6 +264,58 @@ struct p2p_mapping *p2p_refuse(struct p2p_request *req,
 	return ERR_PTR(err);
 }
 EXPORT_SYMBOL_GPL(p2p_refuse);
+
+/**
+ * p2p_map_later() - for an exporter that would have to wait
+ * @req: the request
+ * @wait: sleeps until it is worth asking again, or a signal is pending, and
+ *	gives up @arg. Returns 0 or -ERESTARTSYS.
+ * @arg: for @wait: a reference on what it waits for
+ *
+ * What may take long, the work of a device above all, is not waited for in
+ * p2p_map(), where the process could not map or unmap memory meanwhile, nor be
+ * killed, and the importer not be removed. Who has waited once may find that
+ * others were faster again; then @req->waited allows to wait there after all.
+ *
+ * Context: inside p2p_map() of a vma.
+ *
+ * Return: ERR_PTR(-EAGAIN).
+ */
+struct p2p_mapping *p2p_map_later(struct p2p_request *req,
+				  int (*wait)(void *arg), void *arg)
+{
+	req->wait = wait;
+	req->wait_arg = arg;
+	return ERR_PTR(-EAGAIN);
+}
+EXPORT_SYMBOL_GPL(p2p_map_later);
+
+/**
+ * p2p_wait() - wait until it is worth asking again
+ * @req: the request that p2p_map_vma() or p2p_map_private() has answered with
+ *	-EAGAIN; not to be given up without this
+ *
+ * Context: process, with no lock held: this may take for ever.
+ *
+ * Return: 0, or -ERESTARTSYS when a signal is pending.
+ */
+int p2p_wait(struct p2p_request *req)
+{
+	int (*wait)(void *arg) = req->wait;
+	int ret;
+
+	if (!wait) {
+		fsleep(100);
+		return 0;
+	}
+	req->wait = NULL;
+	req->waited = true;
+	ret = wait(req->wait_arg);
+	if (req->wait_file)
+		fput(req->wait_file);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(p2p_wait);
 
 #if IS_ENABLED(CONFIG_P2P_MAP_KUNIT_TEST)
 #include "p2p_map_test.c"

@@ -24,6 +24,11 @@ model_cases() {
 	inflight-one-mapping | inflight | safety | holds | WHOLE=1
 	inflight-stuck-channel | inflight | safety | holds | STUCK=1 ZAPPERS=1
 	inflight-drains | inflight | liveness | holds | LIVENESS ROUNDS=0 ONE_SPAN=1 ZAPPERS=1
+	parked | parked | safety | holds | ROUNDS=2
+	parked-for-ever | parked | safety | holds | NEVER=1 ROUNDS=1 DESTROY=1 DEREG=1 KILL=1
+	parked-and-destroyed | parked | safety | holds | NEVER=1 ROUNDS=1 DESTROY=1
+	parked-and-deregistered | parked | safety | holds | NEVER=1 ROUNDS=1 DEREG=1
+	parked-and-killed | parked | safety | holds | NEVER=1 ROUNDS=1 KILL=1
 
 	finds-no-retry-check | p2p_map | safety | assertion | ACCESSES=1 BREAK_NO_RETRY
 	finds-no-sequence-set | p2p_map | safety | assertion | ACCESSES=1 BREAK_NO_SET_SEQ
@@ -52,6 +57,15 @@ model_cases() {
 	finds-wake-up-too-early | inflight | safety | deadlock | BREAK_WAKE_EARLY
 	finds-issuer-that-waits | inflight | safety | deadlock | STUCK=1 ZAPPERS=1 BREAK_ISSUER_WAITS
 	finds-abort-that-forgets | inflight | safety | deadlock | STUCK=1 ZAPPERS=1 BREAK_ABORT_LEAK
+	finds-qp-freed-while-parked | parked | safety | assertion | NEVER=1 DESTROY=1 BREAK_NO_CANCEL
+	finds-fault-that-ends-twice | parked | safety | assertion | DESTROY=1 BREAK_FINISH_CANCELLED
+	finds-destroy-that-waits | parked | safety | deadlock | NEVER=1 DESTROY=1 BREAK_DESTROY_WAITS
+	finds-dereg-that-waits | parked | safety | deadlock | NEVER=1 DEREG=1 BREAK_RELEASE_WAITS
+	finds-dereg-that-forgets | parked | safety | assertion | DEREG=1 BREAK_RELEASE_FORGETS
+	finds-kill-that-forgets | parked | safety | deadlock | NEVER=1 KILL=1 BREAK_KILL_FORGETS
+	finds-umem-freed-under-fault | parked | safety | assertion | DEREG=1 BREAK_NO_HOLD
+	finds-page-entered-after-release | parked | safety | assertion | DEREG=1 BREAK_ENTER_RELEASED
+	finds-kick-lost | parked | safety | deadlock | ROUNDS=1 BREAK_KICK_ONLY_IDLE
 	CASES
 }
 

@@ -14,6 +14,7 @@
 #include <linux/types.h>
 
 struct device;
+struct file;
 
 /**
  * struct p2p_run - memory that is contiguous for the importer
@@ -64,6 +65,11 @@ struct p2p_mapping {
  * @write: the importer wants to write
  * @exporter: for an error message: the device or file that refused
  * @reason: for an error message: why it did; set by p2p_refuse()
+ * @waited: p2p_wait() was called for it: to lose no race for ever, p2p_map() may
+ *	wait now, interruptibly
+ * @wait: how to wait until it is worth asking again; set by p2p_map_later()
+ * @wait_arg: what for; @wait gives it up
+ * @wait_file: the mapped file, which keeps the exporter meanwhile
  */
 struct p2p_request {
 	struct device *importer;
@@ -72,6 +78,10 @@ struct p2p_request {
 	bool write;
 	char exporter[32];
 	char reason[64];
+	bool waited;
+	int (*wait)(void *arg);
+	void *wait_arg;
+	struct file *wait_file;
 };
 
 static inline unsigned long p2p_mapping_start(const struct p2p_mapping *map)
@@ -118,6 +128,9 @@ bool p2p_mapping_lookup(const struct p2p_mapping *map, unsigned long addr,
 struct p2p_mapping *p2p_refuse(struct p2p_request *req,
 			       const struct device *exporter, int err,
 			       const char *reason);
+struct p2p_mapping *p2p_map_later(struct p2p_request *req,
+				  int (*wait)(void *arg), void *arg);
+int p2p_wait(struct p2p_request *req);
 #else
 static inline bool vma_is_p2p(const struct vm_area_struct *vma)
 {
@@ -142,6 +155,11 @@ static inline struct p2p_mapping *p2p_map_private(struct page *const *pages,
 }
 
 static inline void p2p_unmap(struct p2p_mapping *map) {}
+
+static inline int p2p_wait(struct p2p_request *req)
+{
+	return 0;
+}
 
 static inline bool p2p_mapping_lookup(const struct p2p_mapping *map,
 				      unsigned long addr, struct p2p_run *run)

@@ -52,7 +52,8 @@ struct sample_buffer {
 	struct sample_place place;
 	bool no_cpu;
 	bool revoked;
-	struct work_struct late;	/* a test's, see p2p_sample_test.h */
+	struct sample_ready ready;	/* a test's, see p2p_sample_test.h */
+	struct work_struct late;	/* as well */
 };
 
 static void sample_dev_free(struct kref *kref)
@@ -173,9 +174,14 @@ static struct p2p_mapping *sample_p2p_map(struct vm_area_struct *vma,
 	int ret = 0;
 
 	mutex_lock(&dev->lock);
+	if (!sample_lever_is_ready(&buf->ready)) {
+		map = p2p_map_later(req, sample_lever_wait,
+				    (void *)buf->ready.at);
+		mutex_unlock(&dev->lock);
+		return map;
+	}
 	if (sample_lever_pulled(SAMPLE_BEFORE_MAP))
 		buffer_invalidate(buf);
-	sample_lever_delay();
 
 	map = sample_refusal(buf, req);
 	/* Above its quota of BAR space it makes room, and gives pages instead. */

@@ -5,10 +5,11 @@
  */
 #include <linux/atomic.h>
 #include <linux/debugfs.h>
-#include <linux/delay.h>
 #include <linux/device.h>
+#include <linux/jiffies.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/sched/signal.h>
 
 #include "p2p_sample_test.h"
 
@@ -65,12 +66,29 @@ bool sample_lever_pulled(enum sample_lever lever)
 	return atomic_dec_if_positive(&levers[lever]) >= 0;
 }
 
-void sample_lever_delay(void)
+bool sample_lever_is_ready(struct sample_ready *ready)
 {
 	u32 ms = READ_ONCE(map_delay_ms);
 
-	if (ms)
-		msleep(ms);
+	if (!ready->pending) {
+		ready->at = jiffies + msecs_to_jiffies(ms);
+		ready->pending = ms;
+	} else if (time_after_eq(jiffies, ready->at)) {
+		ready->pending = false;
+	}
+	return !ready->pending;
+}
+
+int sample_lever_wait(void *at)
+{
+	unsigned long until = (unsigned long)at;
+
+	while (time_before(jiffies, until)) {
+		schedule_timeout_interruptible(until - jiffies);
+		if (signal_pending(current))
+			return -ERESTARTSYS;
+	}
+	return 0;
 }
 
 bool sample_denies(const struct device *importer)

@@ -33,7 +33,19 @@ void sample_test_init(void);
 void sample_test_exit(void);
 void sample_count(enum sample_counter counter);
 bool sample_lever_pulled(enum sample_lever lever);
-void sample_lever_delay(void);
+
+/*
+ * With map_delay_ms a buffer takes so long, again for each mapping, until it can
+ * be mapped. Under the lock of whoever has the buffer.
+ */
+struct sample_ready {
+	bool pending;
+	unsigned long at;	/* jiffies */
+};
+
+bool sample_lever_is_ready(struct sample_ready *ready);
+/* For p2p_map_later(), with ready->at. */
+int sample_lever_wait(void *at);
 bool sample_denies(const struct device *importer);
 
 #endif

@@ -125,16 +125,78 @@ static struct p2p_mapping *map_place(struct ttm_buffer_object *bo,
 					    map_pages(bo, win, req);
 }
 
+/* Neither the lock nor the device is waited for in p2p_map(), but here. */
+static int wait_for_object(void *arg)
+{
+	struct ttm_buffer_object *bo = arg;
+	struct dma_resv *resv = bo->base.resv;
+	long ret = dma_resv_lock_interruptible(resv, NULL);
+
+	if (!ret) {
+		dma_resv_unlock(resv);
+		ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true,
+					    MAX_SCHEDULE_TIMEOUT);
+	}
+	ttm_bo_put(bo);
+	return ret < 0 ? -ERESTARTSYS : 0;
+}
+
+static struct p2p_mapping *map_later(struct ttm_buffer_object *bo,
+				     struct p2p_request *req)
+{
+	ttm_bo_get(bo);
+	return p2p_map_later(req, wait_for_object, bo);
+}
+
+/* Nobody moves it. Under the reservation. */
+static bool is_still(struct ttm_buffer_object *bo, const struct p2p_request *req)
+{
+	struct dma_resv *resv = bo->base.resv;
+
+	if (!req->waited)
+		return dma_resv_test_signaled(resv, DMA_RESV_USAGE_KERNEL);
+	return dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true,
+				     MAX_SCHEDULE_TIMEOUT) > 0;
+}
+
+/**
+ * ttm_bo_p2p_reserve() - reserve an object that is not being moved
+ * @bo: the object
+ * @req: the request, for which it is done
+ *
+ * Context: that of p2p_map() in struct vm_operations_struct. Waits only if that
+ * was done before, and others were faster again.
+ *
+ * Return: NULL, and the object is reserved; or what p2p_map() is to return.
+ */
+struct p2p_mapping *ttm_bo_p2p_reserve(struct ttm_buffer_object *bo,
+				       struct p2p_request *req)
+{
+	struct dma_resv *resv = bo->base.resv;
+
+	if (req->waited) {
+		if (dma_resv_lock_interruptible(resv, NULL))
+			return ERR_PTR(-ERESTARTSYS);
+	} else if (!dma_resv_trylock(resv)) {
+		return map_later(bo, req);
+	}
+	if (is_still(bo, req))
+		return NULL;
+	dma_resv_unlock(resv);
+	return map_later(bo, req);
+}
+EXPORT_SYMBOL(ttm_bo_p2p_reserve);
+
 /**
  * ttm_bo_p2p_map_reserved() - map a reserved object where it is now
  * @vma: a mapping of the object, vma->vm_private_data
  * @req: what is asked for
  *
- * For drivers that have to bring the object into reach of the BAR first. Waits
- * for moves that are under way.
+ * For drivers that have to bring the object into reach of the BAR first. That it
+ * gets there is not waited for: the importer asks again when it has.
  *
  * Context: that of p2p_map() in struct vm_operations_struct, and the object is
- * reserved. Sleeps for as long as the GPU takes.
+ * reserved.
  *
  * Return: the mapping, for pci_p2p_unmap(), or ERR_PTR as p2p_map_vma() says.
  */
@@ -150,9 +212,10 @@ struct p2p_mapping *ttm_bo_p2p_map_reserved(struct vm_area_struct *vma,
 	if (!drm_dev_enter(bo->base.dev, &idx))
 		return p2p_refuse(req, bo->base.dev->dev, -ENODEV,
 				  "the device is gone");
-	dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, false,
-			      MAX_SCHEDULE_TIMEOUT);
-	map = map_place(bo, window_of(vma, bo, req), req);
+	if (is_still(bo, req))
+		map = map_place(bo, window_of(vma, bo, req), req);
+	else
+		map = map_later(bo, req);
 	drm_dev_exit(idx);
 	return map;
 }
@@ -171,9 +234,10 @@ struct p2p_mapping *ttm_bo_p2p_map(struct vm_area_struct *vma,
 				   struct p2p_request *req)
 {
 	struct ttm_buffer_object *bo = vma->vm_private_data;
-	struct p2p_mapping *map;
+	struct p2p_mapping *map = ttm_bo_p2p_reserve(bo, req);
 
-	dma_resv_lock(bo->base.resv, NULL);
+	if (map)
+		return map;
 	map = ttm_bo_p2p_map_reserved(vma, req);
 	dma_resv_unlock(bo->base.resv);
 	return map;

@@ -18,9 +18,9 @@
  *			submission and dma_async_issue_pending().
  *   lock of mr->table	also of the in-flight counts of the MR. irqsave.
  *   qp->lock, rq->lock, cq->lock	irqsave, in this order.
- * Faults take mmap_lock and umem_mutex: with none of the above held but
- * qp->run_lock. Invalidation comes with umem_mutex (or the dma-buf's resv
- * lock), takes the table's lock and waits for the channel alone.
+ * Nobody here waits for a page: threads of its owner do, see dmae_park.c. Those
+ * come with umem_mutex to fill a table, as invalidations do, or with the dma-buf's
+ * resv lock, to take out of it, for which they wait for the channel alone.
  */
 #ifndef DMAE_H
 #define DMAE_H
@@ -29,12 +29,14 @@
 #include <linux/dmaengine.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <rdma/dmae-abi.h>
 #include <rdma/ib_umem.h>
+#include <rdma/ib_umem_odp.h>
 #include <rdma/ib_verbs.h>
 #include <rdma/uverbs_ioctl.h>
 
@@ -50,6 +52,8 @@ enum {
 	DMAE_WINDOW = 64,		/* operations under way in a QP */
 	DMAE_GRH_LEN = 40,
 	DMAE_CHAN_TIMEOUT = 5 * HZ,	/* jiffies it may do nothing */
+	DMAE_TIMEOUT_DEFAULT = 18,	/* of a transport: about a second */
+	DMAE_FAULT_BYTES = SZ_16M,	/* mapped at a time */
 };
 
 /* ---- the device: dmae_main.c, dmae_verbs.c ---- */
@@ -74,7 +78,14 @@ struct dmae_dev {
 	size_t max_copy;		/* bytes a descriptor */
 	bool may_bounce;		/* it does not reach all memory */
 	struct mutex issue_lock;
-	struct workqueue_struct *wq;	/* runs QPs; they may fault and sleep */
+	/*
+	 * What the channel has, see dmae_copy.c, and QPs that wait for it to
+	 * have less.
+	 */
+	atomic_t queued;
+	spinlock_t crowd_lock;		/* irqsave */
+	struct list_head crowd;		/* dmae_qp.crowd */
+	struct workqueue_struct *wq;	/* runs QPs */
 
 	struct xarray qps;		/* by number; IRQ-safe lock */
 	struct xarray mrs;		/* by key >> 8; IRQ-safe lock */
@@ -248,7 +259,7 @@ struct dmae_mr {
 	unsigned int first_offset;	/* of iova in its first page */
 
 	refcount_t refs;		/* operations that know it, and its owner */
-	refcount_t users;		/* of umem: faults, and the owner */
+	refcount_t users;		/* of umem, shortly, and the owner */
 	struct completion unused;	/* users is 0 */
 
 	struct xarray table;		/* its lock is that of what follows */
@@ -305,10 +316,18 @@ void dmae_span_release(struct dmae_span *span);	/* any context; idempotent */
 
 /*
  * Get bytes [offset, offset + len) of a span into the table. Process context,
- * nothing held by the caller but qp->run_lock. 0 says try again, it may have
- * been taken out since; an error is for good.
+ * nothing held by the caller but qp->run_lock. -EINPROGRESS: fault->done() will be
+ * called. 0 says try again, it may have been taken out since; any other error is
+ * for good. fault->err is that, or -EAGAIN: dmae_table_reserve().
  */
-int dmae_span_fault(struct dmae_span *span, u32 offset, u32 len);
+int dmae_span_fault(struct dmae_span *span, u32 offset, u32 len,
+		    struct ib_umem_fault *fault);
+
+/* A place that the tables do not have. */
+struct dmae_miss {
+	struct dmae_span *span;
+	u32 offset;
+};
 
 /*
  * Table (dmae_table.c). Under the lock that keeps others from filling and
@@ -382,6 +401,7 @@ struct dmae_op {
 	u32 length;			/* bytes of the message */
 	u32 bytes;			/* to be moved: with the GRH of a datagram */
 	u32 issued;			/* bytes given to the channel */
+	int queued;			/* its part of dev->queued */
 
 	atomic_t pending;		/* descriptors, and one for who issues */
 	bool final;			/* nothing is left to do after those */
@@ -425,6 +445,16 @@ struct dmae_qp {
 	bool waiting;			/* it is not to be tried before ... */
 	unsigned long wake_at;		/* ... these jiffies */
 	bool unpushed;			/* descriptors submitted, not issued */
+	bool crowded;			/* crowd is of dev->crowd */
+	struct list_head crowd;		/* dev->crowd_lock */
+	struct {
+		struct dmae_op *op;	/* waits for a page; or NULL */
+		struct dmae_miss miss;	/* the place that it waits for */
+		struct ib_umem_fault fault;
+		unsigned long give_up_at;	/* jiffies; 0: never */
+		bool at_peer;		/* it is the peer's page, and node is ... */
+		struct list_head node;	/* ... of its waiters; peer->lock */
+	} park;
 
 	spinlock_t sq_post_lock;	/* the kernel's own posts */
 
@@ -441,6 +471,7 @@ struct dmae_qp {
 	u32 op_head, op_tail;		/* oldest not completed; next to use */
 	u32 stall;			/* run with less than that under way */
 	struct ib_qp_attr attr;		/* as modified */
+	struct list_head waiters;	/* park.node of peers' QPs */
 	wait_queue_head_t idle;		/* see dmae_qp_is_idle() */
 
 	unsigned long events;		/* bits: to be raised by the work */
@@ -550,6 +581,24 @@ void dmae_qp_kick(struct dmae_qp *qp);
 void dmae_qp_run_now(struct dmae_qp *qp);
 /* Flush what is in the queues of a QP in the error state. May sleep. */
 void dmae_qp_flush(struct dmae_qp *qp);
+/* Not to be tried before so many jiffies. -EAGAIN. */
+int dmae_qp_wait(struct dmae_qp *qp, unsigned long delay);
+
+/* ---- dmae_park.c: operations that wait for a page; run_lock ---- */
+
+void dmae_park_init(struct dmae_qp *qp);
+/*
+ * Have the page mapped that an operation misses, none of which is held or with the
+ * channel. -EINPROGRESS and -EAGAIN: it is parked, as dmae_op_try() returns.
+ * 0: try again. 1: it has failed.
+ */
+int dmae_op_park(struct dmae_op *op, const struct dmae_miss *miss);
+/* The QP runs, and op is parked. -EINPROGRESS, -EAGAIN: still. 0, 1: as above. */
+int dmae_op_resume(struct dmae_op *op);
+/* Is there a reason to run the QP, one of whose operations is parked? */
+bool dmae_park_is_over(const struct dmae_qp *qp);
+/* Under peer->lock, after a change of its state. */
+void dmae_park_kick_waiters(struct dmae_qp *peer);
 
 /* ---- dmae_op.c: what an operation is, and what it needs ---- */
 
@@ -599,12 +648,6 @@ static inline void *dmae_op_grh(const struct dmae_op *op)
 
 /* ---- dmae_copy.c: from operations to the channel ---- */
 
-/* A place that the tables do not have. */
-struct dmae_miss {
-	struct dmae_span *span;
-	u32 offset;
-};
-
 /*
  * Give op to the channel from op->issued on. Process context, sleeps for the
  * channel at most; dmae_qp_push() is still to be called.
@@ -613,12 +656,15 @@ struct dmae_miss {
  * In all other cases nothing of it is with the channel, nor held:
  * 1: it was moved, or op->failed. dmae_op_done() is left to the caller.
  * -EFAULT: *miss says what is not mapped
+ * -EBUSY: the channel has enough to do; whoever ends some of that kicks the QP
  * -EAGAIN: the channel has no descriptor
  * -EINVAL: an atomic operation on what is no word for the channel
  */
 int dmae_op_issue(struct dmae_op *op, struct dmae_miss *miss);
 /* Let the channel begin with what was submitted. */
 void dmae_qp_push(struct dmae_qp *qp);
+/* The QP runs, and waits for no room. run_lock. */
+void dmae_qp_leave_crowd(struct dmae_qp *qp);
 /*
  * For who waits for the channel, every DMAE_CHAN_TIMEOUT: if it has something
  * to do, and has done nothing since the last call, stop it, and complete what

@@ -11,13 +11,91 @@
  * waits for depends on the channel alone: an operation that needs more batches,
  * or a fault, holds nothing in between.
  *
- * The channel executes in the order of submission, across all QPs.
+ * The channel executes in the order of submission, across all QPs. What it has is
+ * limited, so that whoever waits for the end of a part of it, as an invalidation
+ * does, or for his turn, does not wait for long, however much others have to copy.
+ * A QP that finds no room joins the crowd. When something ends, the first of them
+ * is kicked, and all when nothing is left that could end.
  */
 #include "dmae.h"
 
 enum {
 	DMAE_BATCH = 64,		/* descriptors an operation may have */
+	DMAE_COPY_BYTES = SZ_2M,	/* a descriptor has at most */
+	DMAE_COPY_COST = SZ_64K,	/* of a descriptor, in bytes moved */
+	DMAE_QUEUE_BYTES = SZ_16M,	/* and cost, that the channel has */
 };
+
+/* ---- how much the channel has ---- */
+
+static void dmae_crowd_kick(struct dmae_dev *dev, bool all)
+{
+	struct dmae_qp *qp, *next;
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->crowd_lock, flags);
+	list_for_each_entry_safe(qp, next, &dev->crowd, crowd) {
+		dmae_qp_kick(qp);
+		if (!all)
+			break;
+	}
+	spin_unlock_irqrestore(&dev->crowd_lock, flags);
+}
+
+/* Under issue_lock, which keeps others from making it more. */
+static bool dmae_queue_has_room(const struct dmae_dev *dev, size_t len)
+{
+	unsigned int queued = atomic_read(&dev->queued);
+
+	return !queued || queued + len + DMAE_COPY_COST <= DMAE_QUEUE_BYTES;
+}
+
+static void dmae_op_charge(struct dmae_op *op, size_t len)
+{
+	op->queued += len + DMAE_COPY_COST;
+	atomic_add(len + DMAE_COPY_COST, &to_ddev(op->qp->ibqp.device)->queued);
+}
+
+/* The channel is through with what it had of op. Who joins looks after that. */
+static void dmae_op_uncharge(struct dmae_op *op)
+{
+	struct dmae_dev *dev = to_ddev(op->qp->ibqp.device);
+	int left;
+
+	if (!op->queued)
+		return;
+	left = atomic_sub_return(op->queued, &dev->queued);
+	op->queued = 0;
+	dmae_crowd_kick(dev, !left);
+}
+
+static void dmae_qp_join_crowd(struct dmae_qp *qp)
+{
+	struct dmae_dev *dev = to_ddev(qp->ibqp.device);
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->crowd_lock, flags);
+	list_add_tail(&qp->crowd, &dev->crowd);
+	spin_unlock_irqrestore(&dev->crowd_lock, flags);
+	qp->crowded = true;
+	/* Against the look at the crowd of who takes off the last. */
+	smp_mb();
+	if (!atomic_read(&dev->queued))
+		dmae_qp_kick(qp);
+}
+
+void dmae_qp_leave_crowd(struct dmae_qp *qp)
+{
+	struct dmae_dev *dev = to_ddev(qp->ibqp.device);
+	unsigned long flags;
+
+	if (!qp->crowded)
+		return;
+	qp->crowded = false;
+	spin_lock_irqsave(&dev->crowd_lock, flags);
+	list_del(&qp->crowd);
+	spin_unlock_irqrestore(&dev->crowd_lock, flags);
+}
 
 /* ---- the end of a batch ---- */
 
@@ -42,6 +120,7 @@ static void dmae_batch_is_part(struct dmae_op *op)
 /* For who has made op->pending 0, and is not the issuer. */
 static void dmae_batch_end(struct dmae_op *op)
 {
+	dmae_op_uncharge(op);
 	if (op->final)
 		dmae_op_done(op);
 	else
@@ -96,6 +175,7 @@ static int dmae_op_submit_one(struct dmae_op *op, dma_addr_t dst,
 		return err;
 	}
 	op->qp->unpushed = true;
+	dmae_op_charge(op, len);
 	atomic64_inc(&dev->stats.descriptors);
 	atomic64_add(len, &dev->stats.bytes);
 	return 0;
@@ -154,6 +234,9 @@ static int dmae_op_submit_next(struct dmae_op *op, struct dmae_cursor *dst,
 		return err;
 
 	len = min3((size_t)src_len, (size_t)dst_len, dev->max_copy);
+	len = min_t(size_t, len, DMAE_COPY_BYTES);
+	if (!dmae_queue_has_room(dev, len))
+		return -EBUSY;
 	err = dmae_op_submit_one(op, dst_dma, src_dma, len);
 	if (err)
 		return err;
@@ -392,6 +475,7 @@ int dmae_op_issue(struct dmae_op *op, struct dmae_miss *miss)
 		err = dmae_op_issue_batch(op, miss, &final, &over);
 		if (!over)
 			return final ? 0 : -EINPROGRESS;
+		dmae_op_uncharge(op);
 		if (final) {
 			dmae_op_done(op);
 			return 0;
@@ -402,5 +486,7 @@ int dmae_op_issue(struct dmae_op *op, struct dmae_miss *miss)
 		if (op->failed)
 			return 1;
 	} while (!err && op->issued < op->bytes);
+	if (err == -EBUSY)
+		dmae_qp_join_crowd(op->qp);
 	return err ?: 1;
 }

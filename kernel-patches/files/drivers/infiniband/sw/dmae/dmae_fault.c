@@ -13,8 +13,6 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/interval_tree.h>
-#include <linux/sizes.h>
-#include <rdma/ib_umem_odp.h>
 
 #include "dmae_mr.h"
 
@@ -172,36 +170,14 @@ static int odp_fill_device(struct dmae_mr *mr)
 
 /* ---- faults ---- */
 
-/* Map [va, va + len), and fill it in. */
-static int odp_map_part(struct dmae_mr *mr, u64 va, u64 len, u64 access_mask,
-			bool fault)
+/* The core has mapped it, for a fault or a prefetch: under umem_mutex. */
+static int dmae_odp_mapped(struct ib_umem_odp *umem_odp, u64 start, u64 end)
 {
-	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
-	int ret;
+	struct dmae_mr *mr = umem_odp->private;
+	int err = odp_fill(mr, start, end);
 
-	do {
-		ret = ib_umem_odp_map_dma_and_lock(umem_odp, va, len,
-						   access_mask, fault);
-		if (ret < 0)
-			return ret;
-		ret = odp_fill(mr, ALIGN_DOWN(va, PAGE_SIZE),
-			       ALIGN(va + len, PAGE_SIZE));
-		mutex_unlock(&umem_odp->umem_mutex);
-	} while (ret == -ENOMEM && !dmae_table_reserve(mr));
-	return ret;
-}
-
-/* In parts, as what a lookup allocates depends on how much it is for. */
-static int odp_map(struct dmae_mr *mr, u64 va, u64 len, u64 access_mask,
-		   bool fault)
-{
-	const u64 end = va + len;
-	int err = 0;
-
-	for (; va < end && !err; va += SZ_16M)
-		err = odp_map_part(mr, va, min_t(u64, end - va, SZ_16M),
-				   access_mask, fault);
-	return err;
+	/* Which says that it needs dmae_table_reserve(), and all else was fine. */
+	return err == -ENOMEM ? -EAGAIN : err;
 }
 
 static int dmabuf_map(struct dmae_mr *mr)
@@ -229,34 +205,77 @@ static u64 mr_va(const struct dmae_mr *mr, u64 addr)
 	return mr->umem->address + (addr - mr->iova);
 }
 
-/* What is mapped anyway, without fault. */
-int dmae_mr_snapshot(struct dmae_mr *mr, u64 addr, u64 len)
+static u64 access_mask(bool write)
 {
-	if (mr->kind == DMAE_MR_DMABUF)
-		return dmabuf_map(mr);
-	return odp_map(mr, mr_va(mr, addr), len, ODP_READ_ALLOWED_BIT, false);
+	return ODP_READ_ALLOWED_BIT | (write ? ODP_WRITE_ALLOWED_BIT : 0);
 }
 
-int dmae_mr_fault(struct dmae_mr *mr, u64 addr, u64 len, bool write)
+static void mr_count_fault(struct dmae_mr *mr, int err)
 {
 	struct dmae_dev *dev = to_ddev(mr->ibmr.device);
-	u64 access_mask = ODP_READ_ALLOWED_BIT;
+
+	atomic_inc(&mr->faults);
+	atomic64_inc(err ? &dev->stats.fault_errors : &dev->stats.faults);
+}
+
+/* Somebody may deregister it meanwhile: then the umem says so. */
+static int odp_populate(struct dmae_mr *mr, u64 va, u64 len, bool write,
+			bool fault)
+{
+	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
 	int err;
 
-	if (write)
-		access_mask |= ODP_WRITE_ALLOWED_BIT;
+	refcount_inc(&mr->refs);
+	ib_umem_odp_hold(umem_odp);
+	dmae_mr_unuse(mr);
+
+	do {
+		err = ib_umem_odp_populate(umem_odp, va, len,
+					   access_mask(write), fault);
+	} while (err == -EAGAIN && !dmae_table_reserve(mr));
+
+	ib_umem_odp_put(umem_odp);
+	dmae_mr_put(mr);
+	return err;
+}
+
+int dmae_mr_populate(struct dmae_mr *mr, u64 addr, u64 len, bool write,
+		     bool fault)
+{
+	int err;
+
+	if (mr->kind == DMAE_MR_ODP)
+		return odp_populate(mr, mr_va(mr, addr), len, write, fault);
+
+	err = dmabuf_map(mr);
+	dmae_mr_unuse(mr);
+	return err;
+}
+
+int dmae_mr_prefetch(struct dmae_mr *mr, u64 addr, u64 len, bool write,
+		     struct ib_umem_prefetch *prefetch)
+{
+	return ib_umem_prefetch_add(prefetch, to_ib_umem_odp(mr->umem),
+				    mr_va(mr, addr), len, access_mask(write));
+}
+
+static int mr_fault(struct dmae_mr *mr, u64 addr, u64 len, bool write,
+		    struct ib_umem_fault *fault)
+{
+	int err;
 
 	if (mr->kind == DMAE_MR_DMABUF)
 		err = dmabuf_map(mr);
 	else
-		err = odp_map(mr, mr_va(mr, addr), len, access_mask, true);
-
-	atomic_inc(&mr->faults);
-	atomic64_inc(err ? &dev->stats.fault_errors : &dev->stats.faults);
+		err = ib_umem_fault_start(fault, to_ib_umem_odp(mr->umem),
+					  mr_va(mr, addr), len,
+					  access_mask(write)) ?: -EINPROGRESS;
+	mr_count_fault(mr, err == -EINPROGRESS ? 0 : err);
 	return err;
 }
 
-int dmae_span_fault(struct dmae_span *span, u32 offset, u32 len)
+int dmae_span_fault(struct dmae_span *span, u32 offset, u32 len,
+		    struct ib_umem_fault *fault)
 {
 	struct dmae_mr *mr = span->mr;
 	int err = -EFAULT;
@@ -266,7 +285,8 @@ int dmae_span_fault(struct dmae_span *span, u32 offset, u32 len)
 	/* What translation refuses for good, no fault helps. */
 	if (dmae_mr_faults(mr) && READ_ONCE(mr->valid) &&
 	    READ_ONCE(mr->key) == span->key)
-		err = dmae_mr_fault(mr, span->addr + offset, len, span->write);
+		err = mr_fault(mr, span->addr + offset, len, span->write,
+			       fault);
 	dmae_mr_unuse(mr);
 	return err;
 }
@@ -280,16 +300,12 @@ int dmae_span_fault(struct dmae_span *span, u32 offset, u32 len)
 static int odp_attach_once(struct dmae_mr *mr)
 {
 	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
-	u64 access_mask = ODP_READ_ALLOWED_BIT;
+	u64 mask = access_mask(mr->umem->writable);
 	int ret;
-
-	if (mr->umem->writable)
-		access_mask |= ODP_WRITE_ALLOWED_BIT;
 
 	do {
 		ret = ib_umem_odp_map_dma_and_lock(umem_odp, mr->umem->address,
-						   mr->length, access_mask,
-						   true);
+						   mr->length, mask, true);
 		if (ret < 0)
 			return ret;
 		umem_odp->private = mr;
@@ -330,8 +346,11 @@ int dmae_odp_attach(struct dmae_mr *mr, u64 start)
 	if (IS_ERR(umem_odp))
 		return PTR_ERR(umem_odp);
 	mr->umem = &umem_odp->umem;
+	umem_odp->mapped = dmae_odp_mapped;
 
-	return dmae_odp ? odp_attach(mr) : odp_attach_once(mr);
+	if (!dmae_odp)
+		return odp_attach_once(mr);
+	return ib_umem_fault_enable(umem_odp) ?: odp_attach(mr);
 }
 
 static void dmae_dmabuf_move(struct dma_buf_attachment *attach)

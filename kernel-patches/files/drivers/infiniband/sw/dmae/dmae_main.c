@@ -307,6 +307,8 @@ static int dmae_init(struct dmae_dev *dev, struct dma_chan *chan,
 	dev->max_copy = min_t(size_t, dma_get_max_seg_size(dev->dma_device),
 			      DMAE_MAX_COPY);
 	mutex_init(&dev->issue_lock);
+	spin_lock_init(&dev->crowd_lock);
+	INIT_LIST_HEAD(&dev->crowd);
 	xa_init_flags(&dev->qps, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->mrs, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_IRQ);
 	xa_init_flags(&dev->ahs, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_IRQ);

@@ -75,8 +75,11 @@ struct dmae_mr *dmae_mr_get(struct dmae_dev *dev, struct ib_pd *pd, u32 key,
 
 void dmae_mr_put(struct dmae_mr *mr)
 {
-	if (refcount_dec_and_test(&mr->refs))
-		kfree(mr);
+	if (!refcount_dec_and_test(&mr->refs))
+		return;
+	/* Of somebody who went on to fill it, and found it gone. */
+	dmae_table_free_spare(mr);
+	kfree(mr);
 }
 
 /* ---- coming and going ---- */
@@ -140,9 +143,10 @@ bool dmae_mr_clear_valid(struct dmae_mr *mr)
 }
 
 /*
- * Operations may wait for long, for a receive request or without end for a
- * retry, and keep their references meanwhile: nothing here waits for those.
- * A fault ends by itself; one that comes after the last user left is refused.
+ * Operations may wait for long, for a page, a receive request or without end for
+ * a retry, and keep their references meanwhile: nothing here waits for those. A
+ * fault that was begun ends when the umem is released; one that comes after the
+ * last user left is refused.
  */
 void dmae_mr_destroy(struct dmae_mr *mr)
 {
@@ -153,10 +157,10 @@ void dmae_mr_destroy(struct dmae_mr *mr)
 	dmae_mr_unuse(mr);
 	wait_for_completion(&mr->unused);
 
-	/* Nobody fills or translates any more. Invalidations may go on. */
+	/* Nobody translates any more. Faults and invalidations may go on ... */
 	dmae_table_zap(mr, 0, ULONG_MAX);
 	ib_umem_release(mr->umem);
-	/* Now they do not. */
+	/* ... until now. */
 	dmae_table_free(mr);
 	kvfree(mr->frmr_pages);
 	dmae_mr_put(mr);

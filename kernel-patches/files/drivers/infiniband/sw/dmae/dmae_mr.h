@@ -6,7 +6,9 @@
  * dmae_mr, and that alone: operations keep one for as long as they like. The
  * umem and the table are there until the MR is deregistered. Deregistration
  * clears valid under the table's lock, after which nobody translates; waits
- * for users, who fault and fill; and then for what is in flight.
+ * for users, who begin a fault or look at a dma-buf; and then for what is in
+ * flight. A fault of ODP has a hold on its umem, and fills the table as long as
+ * that was not released.
  */
 #ifndef DMAE_MR_H
 #define DMAE_MR_H
@@ -45,6 +47,7 @@ int dmae_fill_end(struct dmae_fill *fill);
 int dmae_check_bounce(struct dmae_mr *mr, dma_addr_t dma);
 /* All of the MR, from what is mapped for DMA. May sleep. */
 int dmae_fill_sgt(struct dmae_mr *mr, struct sg_table *sgt);
+void dmae_table_free_spare(struct dmae_mr *mr);
 
 struct dmae_mr *dmae_mr_alloc(struct ib_pd *pd, enum dmae_mr_kind kind,
 			      int access);
@@ -72,8 +75,15 @@ static inline bool dmae_mr_covers(const struct dmae_mr *mr, u64 addr, u64 len)
 
 /* For users of an MR that has faults, and a range that was checked. */
 bool dmae_mr_faults(const struct dmae_mr *mr);
-int dmae_mr_fault(struct dmae_mr *mr, u64 addr, u64 len, bool write);
-int dmae_mr_snapshot(struct dmae_mr *mr, u64 addr, u64 len);
+/*
+ * Map it, and if fault is set what is not there. The caller, who is no user any
+ * more when this returns, waits for as long as that takes.
+ */
+int dmae_mr_populate(struct dmae_mr *mr, u64 addr, u64 len, bool write,
+		     bool fault);
+/* The same by and by, of an MR of ODP. */
+int dmae_mr_prefetch(struct dmae_mr *mr, u64 addr, u64 len, bool write,
+		     struct ib_umem_prefetch *prefetch);
 
 int dmae_odp_attach(struct dmae_mr *mr, u64 start);
 int dmae_dmabuf_attach(struct dmae_mr *mr, u64 offset, int fd);

@@ -66,6 +66,7 @@ static void dmae_qp_set_state(struct dmae_qp *qp, enum ib_qp_state state)
 		WRITE_ONCE(qp->rq.ring.ring->doorbell, 1);
 	WRITE_ONCE(qp->state, state);
 	wake_up(&qp->idle);
+	dmae_park_kick_waiters(qp);
 }
 
 void dmae_qp_fail(struct dmae_qp *qp, enum ib_event_type event)
@@ -100,8 +101,8 @@ static bool dmae_qp_is_quiet(const struct dmae_qp *qp)
 }
 
 /*
- * Until nothing of a QP is under way, or it was made to go on. That may depend
- * on the channel, which may be broken, and on faults, which take their time.
+ * Until nothing of a QP is under way, or it was made to go on. That depends on the
+ * channel, which may be broken, and on nobody's page: what is parked ends.
  */
 void dmae_qp_wait_idle(struct dmae_qp *qp)
 {
@@ -381,6 +382,7 @@ static void dmae_qp_init(struct dmae_qp *qp, const struct ib_qp_init_attr *attr,
 	spin_lock_init(&qp->lock);
 	init_waitqueue_head(&qp->idle);
 	INIT_DELAYED_WORK(&qp->run, dmae_qp_work);
+	dmae_park_init(qp);
 }
 
 static int dmae_qp_alloc_slots(struct dmae_qp *qp)

@@ -11,10 +11,11 @@
  *   at the doorbell. One of them sees the other's store. Who sees the doorbell
  *   calls, and gets run_lock, or else leaves the work queued behind whoever has
  *   it.
- * - somebody who kicks: the end of a part of an operation (op->in_flight), or a
- *   window that empties (qp->stall). Both sides are under qp->lock, or the kick
- *   comes after what the run looks at; a kick while the work runs makes it run
- *   again.
+ * - somebody who kicks: the end of a part of an operation (op->in_flight), or of
+ *   its page fault (qp->park), or of what others have with the channel
+ *   (qp->crowded), or a window that empties (qp->stall). Both sides
+ *   are under qp->lock, or the kick comes after what the run looks at; a kick
+ *   while the work runs makes it run again.
  * - the work queued with a delay (qp->waiting).
  * - a state in which it takes nothing. dmae_modify_qp() kicks after the change.
  *
@@ -24,15 +25,12 @@
  * the CPU does for an operation, with MRs, waits until it is the oldest.
  */
 #include <linux/bitops.h>
-#include <linux/sizes.h>
 
 #include "dmae.h"
 
 enum {
 	DMAE_RUN_BUDGET = 64,		/* operations in one run */
-	DMAE_FAULT_BYTES = SZ_16M,	/* mapped at a time */
 	DMAE_STARVED_JIFFIES = 10 * HZ,	/* without a descriptor, until an error */
-	DMAE_TIMEOUT_DEFAULT = 18,	/* about a second */
 };
 
 void dmae_qp_kick(struct dmae_qp *qp)
@@ -43,7 +41,7 @@ void dmae_qp_kick(struct dmae_qp *qp)
 
 /* ---- retries ---- */
 
-static int dmae_qp_wait(struct dmae_qp *qp, unsigned long delay)
+int dmae_qp_wait(struct dmae_qp *qp, unsigned long delay)
 {
 	qp->waiting = true;
 	qp->wake_at = jiffies + max(delay, 1);
@@ -123,20 +121,6 @@ static int dmae_op_flush(struct dmae_op *op)
 	return 1;
 }
 
-/* What sleeps: nothing of ours may be held, nor wait to be pushed. */
-static int dmae_op_fault(struct dmae_op *op, const struct dmae_miss *miss)
-{
-	struct dmae_span *span = miss->span;
-
-	dmae_qp_push(op->qp);
-	if (dmae_span_fault(span, miss->offset,
-			    min(span->len - miss->offset, DMAE_FAULT_BYTES))) {
-		dmae_op_fail_span(op, span);
-		return 1;
-	}
-	return 0;
-}
-
 static int dmae_op_move(struct dmae_op *op, bool in_work)
 {
 	struct dmae_miss miss;
@@ -145,13 +129,17 @@ static int dmae_op_move(struct dmae_op *op, bool in_work)
 	while ((err = dmae_op_issue(op, &miss)) == -EFAULT) {
 		if (!in_work)
 			return -EBUSY;
-		err = dmae_op_fault(op, &miss);
+		/* It may allocate: nothing of ours may wait to be pushed. */
+		dmae_qp_push(op->qp);
+		err = dmae_op_park(op, &miss);
 		if (err)
 			return err;
 		if (dmae_op_is_flushed(op))
 			return dmae_op_flush(op);
 	}
 
+	if (err == -EBUSY)
+		return -EINPROGRESS;
 	if (err == -EAGAIN)
 		return dmae_op_starved(op);
 	if (err == -EINVAL) {
@@ -219,6 +207,11 @@ static int dmae_op_try(struct dmae_op *op, bool in_work)
 		return -EINPROGRESS;
 	if (op->failed || op->status != IB_WC_SUCCESS)
 		return 1;
+	if (op->qp->park.op) {
+		err = dmae_op_resume(op);
+		if (err)
+			return err;
+	}
 	if (dmae_op_is_flushed(op))
 		return dmae_op_flush(op);
 	if (op->kind->local)
@@ -274,6 +267,7 @@ static void dmae_op_init(struct dmae_op *op, struct dmae_qp *qp)
 	op->length = 0;
 	op->bytes = 0;
 	op->issued = 0;
+	op->queued = 0;
 	op->final = false;
 	op->in_flight = false;
 	op->failed = false;
@@ -285,6 +279,8 @@ static void dmae_op_init(struct dmae_op *op, struct dmae_qp *qp)
 	op->recv_status = IB_WC_SUCCESS;
 	op->src.nr = 0;
 	op->dst.nr = 0;
+	/* What is known of a place is about one of another operation. */
+	qp->park.fault.err = 0;
 }
 
 /*
@@ -378,7 +374,8 @@ static int dmae_sq_run(struct dmae_qp *qp, bool in_work)
 static bool dmae_qp_is_waiting(struct dmae_qp *qp)
 {
 	if (qp->waiting && (dmae_qp_is_flushed(qp) ||
-			    time_after_eq(jiffies, qp->wake_at)))
+			    time_after_eq(jiffies, qp->wake_at) ||
+			    (qp->park.op && dmae_park_is_over(qp))))
 		qp->waiting = false;
 	return qp->waiting;
 }
@@ -403,6 +400,7 @@ static void dmae_qp_run(struct dmae_qp *qp, bool in_work)
 	int err = -EAGAIN;
 
 	WRITE_ONCE(qp->sq.ring->doorbell, 0);
+	dmae_qp_leave_crowd(qp);
 	if (!dmae_qp_is_waiting(qp))
 		err = dmae_sq_run(qp, in_work);
 	dmae_qp_push(qp);

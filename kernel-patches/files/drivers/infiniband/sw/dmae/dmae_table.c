@@ -412,15 +412,20 @@ bool dmae_table_next(struct dmae_mr *mr, unsigned long first,
 	return found;
 }
 
-/* Nobody uses it any more. */
-void dmae_table_free(struct dmae_mr *mr)
+void dmae_table_free_spare(struct dmae_mr *mr)
 {
 	XA_STATE(xas, &mr->table, 0);
 
-	xa_destroy(&mr->table);
-	mr->entries = 0;
 	swap(mr->spare, xas.xa_alloc);
 	xas_nomem(&xas, GFP_KERNEL);	/* frees it */
+}
+
+/* Nobody uses it any more. */
+void dmae_table_free(struct dmae_mr *mr)
+{
+	xa_destroy(&mr->table);
+	mr->entries = 0;
+	dmae_table_free_spare(mr);
 }
 
 #ifdef CONFIG_INFINIBAND_DMAE_KUNIT_TEST

@@ -5,13 +5,11 @@
  *
  * rxe reaches the memory of an ODP MR with the CPU, and under umem_mutex only.
  * Invalidation takes umem_mutex, so when it returns nothing of what it unmapped
- * is read or written any more. What is not mapped is faulted in, which takes
- * mmap_lock and sleeps: that is never done with umem_mutex held, and all of
- * this runs in process context with no other lock held.
+ * is read or written any more. What is not mapped is left to threads of the
+ * owner of the memory, and nobody waits for them: see rxe_park.c.
  */
 #include <linux/interval_tree.h>
 #include <linux/io.h>
-#include <linux/sizes.h>
 #include <linux/unaligned.h>
 #include <rdma/ib_umem_odp.h>
 
@@ -46,6 +44,7 @@ int rxe_odp_mr_init_user(struct rxe_dev *rxe, u64 start, u64 length,
 			 int access, struct rxe_mr *mr)
 {
 	struct ib_umem_odp *umem_odp;
+	int err;
 
 	/* Memory that comes and goes cannot be found persistent for good. */
 	if (access & IB_ACCESS_FLUSH_PERSISTENT) {
@@ -59,6 +58,12 @@ int rxe_odp_mr_init_user(struct rxe_dev *rxe, u64 start, u64 length,
 		rxe_dbg_mr(mr, "Unable to create umem_odp err = %d\n",
 			   (int)PTR_ERR(umem_odp));
 		return PTR_ERR(umem_odp);
+	}
+	err = ib_umem_fault_enable(umem_odp);
+	if (err) {
+		rxe_dbg_mr(mr, "Unable to have page faults err = %d\n", err);
+		ib_umem_odp_release(umem_odp);
+		return err;
 	}
 
 	mr->umem = &umem_odp->umem;
@@ -85,30 +90,29 @@ static u64 odp_iova_to_va(const struct rxe_mr *mr, u64 iova)
 }
 
 /*
- * Find out what va is mapped to. If it is not, fault in [va, va + len).
+ * Find out what va is mapped to. If it is not, begin to fault in [va, va + len).
  *
- * Called with umem_mutex held, which is dropped for the fault, and returns with
- * it held if all of the range is mapped. Otherwise returns -EFAULT, whatever
- * the reason, and umem_mutex is not held: it is the memory's fault, and no use
- * to try again.
+ * Called with umem_mutex held, and returns with it held only if this is 0.
+ * -EINPROGRESS: the fault has begun. -EFAULT: there is no memory, whatever the
+ * reason, and it is no use to try again: the last fault was for the same place
+ * and has said so.
  */
 static int odp_resolve(struct ib_umem_odp *umem_odp, u64 va, size_t len,
-		       u64 access_mask, struct p2p_run *run)
+		       u64 access_mask, struct p2p_run *run,
+		       struct ib_umem_fault *fault)
 {
-	int ret;
+	int err;
 
 	if (likely(ib_umem_odp_lookup(umem_odp, va, access_mask, run)))
 		return 0;
 	mutex_unlock(&umem_odp->umem_mutex);
 
-	ret = ib_umem_odp_map_dma_and_lock(umem_odp, va, len, access_mask, true);
-	if (ret < 0)
-		return -EFAULT;
-
-	if (ib_umem_odp_lookup(umem_odp, va, access_mask, run))
-		return 0;
-	mutex_unlock(&umem_odp->umem_mutex);
-	return -EFAULT;
+	err = fault->va == va ? fault->err : 0;
+	fault->err = 0;
+	if (!err)
+		err = ib_umem_fault_start(fault, umem_odp, va, len,
+					  access_mask);
+	return err ? -EFAULT : -EINPROGRESS;
 }
 
 static void __iomem *odp_run_io(const struct p2p_run *run)
@@ -179,9 +183,13 @@ static void odp_copy_run(const struct p2p_run *run, void *addr, size_t len,
 	}
 }
 
-/* The range has been checked. On error a part may have been copied. */
+/*
+ * The range has been checked. On error, and if this is -EINPROGRESS, a part may
+ * have been copied.
+ */
 int rxe_odp_mr_copy(struct rxe_mr *mr, u64 iova, void *addr,
-		    unsigned int length, enum rxe_mr_copy_dir dir)
+		    unsigned int length, enum rxe_mr_copy_dir dir,
+		    struct ib_umem_fault *fault)
 {
 	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
 	u64 access_mask = dir == RXE_TO_MR_OBJ ? RXE_ODP_WRITE : RXE_ODP_READ;
@@ -192,7 +200,8 @@ int rxe_odp_mr_copy(struct rxe_mr *mr, u64 iova, void *addr,
 
 	odp_lock(umem_odp);
 	while (length) {
-		err = odp_resolve(umem_odp, va, length, access_mask, &run);
+		err = odp_resolve(umem_odp, va, length, access_mask, &run,
+				  fault);
 		if (err)
 			return err;
 
@@ -239,12 +248,14 @@ static void odp_write_u64(const struct p2p_run *run, u64 value)
 
 /* Returns 0 or an enum resp_states, as rxe_mr_do_atomic_op() does. */
 int rxe_odp_mr_atomic_op(struct rxe_mr *mr, u64 iova, int opcode,
-			 u64 compare, u64 swap_add, u64 *orig_val)
+			 u64 compare, u64 swap_add, u64 *orig_val,
+			 struct ib_umem_fault *fault)
 {
 	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
 	u64 va = odp_iova_to_va(mr, iova);
 	struct p2p_run run;
 	u64 value;
+	int err;
 
 	if (unlikely(!IS_ALIGNED(va, sizeof(value)))) {
 		rxe_dbg_mr(mr, "iova not aligned\n");
@@ -252,8 +263,11 @@ int rxe_odp_mr_atomic_op(struct rxe_mr *mr, u64 iova, int opcode,
 	}
 
 	odp_lock(umem_odp);
-	if (odp_resolve(umem_odp, va, sizeof(value), RXE_ODP_WRITE, &run))
-		return RESPST_ERR_RKEY_VIOLATION;
+	err = odp_resolve(umem_odp, va, sizeof(value), RXE_ODP_WRITE, &run,
+			  fault);
+	if (err)
+		return err == -EINPROGRESS ? RESPST_PARK :
+					     RESPST_ERR_RKEY_VIOLATION;
 
 	spin_lock_bh(&rxe_atomic_ops_lock);
 	value = *orig_val = odp_read_u64(&run);
@@ -271,11 +285,13 @@ int rxe_odp_mr_atomic_op(struct rxe_mr *mr, u64 iova, int opcode,
 
 #ifdef CONFIG_64BIT
 /* Returns 0 or an enum resp_states, as rxe_mr_do_atomic_write() does. */
-int rxe_odp_mr_atomic_write(struct rxe_mr *mr, u64 iova, u64 value)
+int rxe_odp_mr_atomic_write(struct rxe_mr *mr, u64 iova, u64 value,
+			    struct ib_umem_fault *fault)
 {
 	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
 	u64 va = odp_iova_to_va(mr, iova);
 	struct p2p_run run;
+	int err;
 
 	/* See IBA A19.4.2 */
 	if (unlikely(!IS_ALIGNED(va, sizeof(value)))) {
@@ -284,8 +300,11 @@ int rxe_odp_mr_atomic_write(struct rxe_mr *mr, u64 iova, u64 value)
 	}
 
 	odp_lock(umem_odp);
-	if (odp_resolve(umem_odp, va, sizeof(value), RXE_ODP_WRITE, &run))
-		return RESPST_ERR_RKEY_VIOLATION;
+	err = odp_resolve(umem_odp, va, sizeof(value), RXE_ODP_WRITE, &run,
+			  fault);
+	if (err)
+		return err == -EINPROGRESS ? RESPST_PARK :
+					     RESPST_ERR_RKEY_VIOLATION;
 
 	if (run.iomem) {
 		/* Do atomic write after all prior operations have completed */
@@ -367,110 +386,90 @@ static struct rxe_mr *odp_prefetch_mr(struct ib_pd *ibpd,
 	return ERR_PTR(err);
 }
 
-/* In parts, as what a lookup allocates depends on how much it is for. */
-static int odp_prefetch(struct rxe_mr *mr,
-			enum ib_uverbs_advise_mr_advice advice,
-			const struct ib_sge *sge)
+static u64 odp_prefetch_mask(enum ib_uverbs_advise_mr_advice advice)
 {
-	struct ib_umem_odp *umem_odp = to_ib_umem_odp(mr->umem);
-	bool fault = advice != IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT;
-	u64 va = odp_iova_to_va(mr, sge->addr), end = va + sge->length;
-	u64 access_mask = RXE_ODP_READ;
-	int ret;
-
-	if (advice == IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE)
-		access_mask = RXE_ODP_WRITE;
-
-	for (; va < end; va += SZ_16M) {
-		ret = ib_umem_odp_map_dma_and_lock(umem_odp, va,
-						   min_t(u64, end - va, SZ_16M),
-						   access_mask, fault);
-		if (ret < 0)
-			return ret;
-		mutex_unlock(&umem_odp->umem_mutex);
-	}
-	return 0;
-}
-
-struct rxe_prefetch {
-	struct work_struct work;
-	enum ib_uverbs_advise_mr_advice advice;
-	u32 num_sge;
-	struct {
-		struct rxe_mr *mr;
-		struct ib_sge sge;
-	} part[];
-};
-
-static void odp_prefetch_work(struct work_struct *work)
-{
-	struct rxe_prefetch *pf = container_of(work, struct rxe_prefetch, work);
-	u32 i;
-
-	for (i = 0; i < pf->num_sge; i++) {
-		struct rxe_mr *mr = pf->part[i].mr;
-
-		/* Do not make rxe_dereg_mr() wait for nothing. */
-		if (READ_ONCE(mr->state) == RXE_MR_STATE_VALID)
-			odp_prefetch(mr, pf->advice, &pf->part[i].sge);
-		rxe_put(mr);
-	}
-	kvfree(pf);
+	return advice == IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE ?
+		       RXE_ODP_WRITE : RXE_ODP_READ;
 }
 
 static int odp_prefetch_later(struct ib_pd *ibpd,
 			      enum ib_uverbs_advise_mr_advice advice,
 			      const struct ib_sge *sge, u32 num_sge)
 {
-	struct rxe_prefetch *pf;
+	struct ib_umem_prefetch *prefetch;
 	struct rxe_mr *mr;
+	int err = 0;
+	u32 i;
 
-	pf = kvzalloc(struct_size(pf, part, num_sge), GFP_KERNEL_ACCOUNT);
-	if (!pf)
+	prefetch = ib_umem_prefetch_alloc(num_sge);
+	if (!prefetch)
 		return -ENOMEM;
 
-	INIT_WORK(&pf->work, odp_prefetch_work);
-	pf->advice = advice;
-
-	for (; pf->num_sge < num_sge; pf->num_sge++, sge++) {
+	for (i = 0; i < num_sge && !err; i++, sge++) {
 		mr = odp_prefetch_mr(ibpd, advice, sge);
-		if (IS_ERR(mr))
-			goto err_put;
-		pf->part[pf->num_sge].mr = mr;
-		pf->part[pf->num_sge].sge = *sge;
+		if (IS_ERR(mr)) {
+			err = PTR_ERR(mr);
+			break;
+		}
+		err = ib_umem_prefetch_add(prefetch, to_ib_umem_odp(mr->umem),
+					   odp_iova_to_va(mr, sge->addr),
+					   sge->length,
+					   odp_prefetch_mask(advice));
+		rxe_put(mr);
 	}
-	rxe_queue_work(&pf->work);
-	return 0;
+	if (err)
+		ib_umem_prefetch_cancel(prefetch);
+	else
+		ib_umem_prefetch_end(prefetch);
+	return err;
+}
 
-err_put:
-	while (pf->num_sge--)
-		rxe_put(pf->part[pf->num_sge].mr);
-	kvfree(pf);
-	return PTR_ERR(mr);
+/* The caller waits. Nobody else does: the MR may be deregistered meanwhile. */
+static int odp_prefetch_now(struct ib_pd *ibpd,
+			    enum ib_uverbs_advise_mr_advice advice,
+			    const struct ib_sge *sge)
+{
+	bool fault = advice != IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT;
+	struct ib_umem_odp *umem_odp;
+	struct rxe_mr *mr;
+	int err;
+	u64 va;
+
+	mr = odp_prefetch_mr(ibpd, advice, sge);
+	if (IS_ERR(mr))
+		return PTR_ERR(mr);
+	umem_odp = to_ib_umem_odp(mr->umem);
+	va = odp_iova_to_va(mr, sge->addr);
+	ib_umem_odp_hold(umem_odp);
+	rxe_put(mr);
+
+	err = ib_umem_odp_populate(umem_odp, va, sge->length,
+				   odp_prefetch_mask(advice), fault);
+	ib_umem_odp_put(umem_odp);
+	return err;
 }
 
 int rxe_advise_mr(struct ib_pd *ibpd, enum ib_uverbs_advise_mr_advice advice,
 		  u32 flags, struct ib_sge *sg_list, u32 num_sge,
 		  struct uverbs_attr_bundle *attrs)
 {
-	struct rxe_mr *mr;
 	int err = 0;
 	u32 i;
 
-	if (advice != IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH &&
-	    advice != IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE &&
-	    advice != IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT)
+	switch (advice) {
+	case IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH:
+	case IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE:
+		if (!(flags & IB_UVERBS_ADVISE_MR_FLAG_FLUSH))
+			return odp_prefetch_later(ibpd, advice, sg_list,
+						  num_sge);
+		break;
+	case IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT:
+		break;
+	default:
 		return -EOPNOTSUPP;
-
-	if (!(flags & IB_UVERBS_ADVISE_MR_FLAG_FLUSH))
-		return odp_prefetch_later(ibpd, advice, sg_list, num_sge);
-
-	for (i = 0; i < num_sge && !err; i++) {
-		mr = odp_prefetch_mr(ibpd, advice, &sg_list[i]);
-		if (IS_ERR(mr))
-			return PTR_ERR(mr);
-		err = odp_prefetch(mr, advice, &sg_list[i]);
-		rxe_put(mr);
 	}
+
+	for (i = 0; i < num_sge && !err; i++)
+		err = odp_prefetch_now(ibpd, advice, &sg_list[i]);
 	return err;
 }
