@@ -8,8 +8,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { ODP = ACCESS_ALL | IBV_ACCESS_ON_DEMAND, RW = PROT_READ | PROT_WRITE };
@@ -67,6 +72,96 @@ static void run_nothing(const void *arg)
 		 p + nothing_len / 2 - 99, "the middle of it");
 	for (i = 0; i < MRS; i++)
 		dereg(mr[i]);
+}
+
+/*
+ * What the kernel keeps is charged to who has made it keep that: in a group with
+ * little memory, pages of zeroes, which cost nobody anything, are looked up until
+ * the group has no more.
+ */
+enum { GROUP_LIMIT = MIB(24), GROUP_PART = MIB(64) };
+
+static void put_group(const char *group, const char *file, const char *text)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", group, file);
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		fail("cannot write %s to %s: %s", text, path, strerror(errno));
+	close(fd);
+}
+
+static void enter_group(void)
+{
+	char top[] = "/run/cgroup-XXXXXX", group[64], limit[32];
+
+	if (!mkdtemp(top) || mount("none", top, "cgroup2", 0, NULL))
+		skip("no cgroup2 to mount: %s", strerror(errno));
+	put_group(top, "cgroup.subtree_control", "+memory");
+	snprintf(group, sizeof(group), "%s/test", top);
+	if (mkdir(group, 0700))
+		fail("mkdir %s: %s", group, strerror(errno));
+	snprintf(limit, sizeof(limit), "%d", (int)GROUP_LIMIT);
+	put_group(group, "memory.max", limit);
+	put_group(group, "memory.oom.group", "1");
+	put_group(group, "cgroup.procs", "0");
+	umount2(top, MNT_DETACH);
+}
+
+/* Exits with 0 when a lookup was refused the memory that it needs. */
+static void look_everywhere(void)
+{
+	struct ibv_sge s = { .length = GROUP_PART };
+	struct ibv_mr *mr;
+	uint8_t *p;
+	size_t at;
+	int err;
+
+	enter_group();
+	dev_open(dev_name());
+	p = mmap(NULL, nothing_len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
+		 MAP_NORESERVE, -1, 0);
+	madvise(p, nothing_len, MADV_NOHUGEPAGE);
+	mr = reg(p, nothing_len, IBV_ACCESS_REMOTE_READ | IBV_ACCESS_ON_DEMAND);
+	s.lkey = mr->lkey;
+	for (at = 0; at < nothing_len; at += GROUP_PART) {
+		s.addr = (uintptr_t)p + at;
+		err = uverbs_advise_mr(dev.pd, 0, FLUSH, &s, 1);
+		if (err == ENOMEM)
+			_exit(0);
+		if (err)
+			fail("prefetch: %s", strerrorname_np(err));
+	}
+	fail("64 GiB of zeroes were looked up in a group of %d bytes",
+	     GROUP_LIMIT);
+}
+
+static void run_charged(const void *arg)
+{
+	size_t before = kernel_memory(), most = 0, used;
+	int status;
+	pid_t pid;
+
+	(void)arg;
+	pid = fork();
+	if (!pid)
+		look_everywhere();
+	while (!waitpid(pid, &status, WNOHANG)) {
+		used = kernel_memory();
+		if (used > before && used - before > most)
+			most = used - before;
+		usleep(10000);
+	}
+	note("the kernel had %zu MiB more", most >> 20);
+	/* Or it meets the limit elsewhere, and is killed for it. */
+	if (!(WIFEXITED(status) && !WEXITSTATUS(status)) &&
+	    !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
+		fail("it ended with status %#x", status);
+	if (most > 4 * (size_t)GROUP_LIMIT)
+		fail("the kernel had %zu MiB for a group of %d", most >> 20,
+		     GROUP_LIMIT >> 20);
 }
 
 /* ---- lookups at the same time ---- */
@@ -151,6 +246,7 @@ int main(int argc, char **argv)
 {
 	test_init(argc, argv);
 	run_case(run_nothing, NULL, "nothing");
+	run_case(run_charged, NULL, "charged");
 	run_case(run_lookups, NULL, "lookups");
 	return test_done();
 }

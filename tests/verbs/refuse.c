@@ -107,6 +107,36 @@ static void run_no_callback(const void *arg)
 	refused_or_useless(p, LEN, EFAULT);
 }
 
+/* A registration that fails has a line in the log that says why. */
+static void want_logged(void *addr, size_t len, const char *why)
+{
+	int kmsg = kmsg_open();
+
+	want_errno(reg_errno(addr, len, ACCESS_ALL), EFAULT, why);
+	if (!kmsg_has(kmsg, patience(0), "no MR for", why))
+		fail("nothing in the log of \"%s\"", why);
+	close(kmsg);
+}
+
+static void run_logged(const void *arg)
+{
+	uint8_t *p = host_map(4 * LEN), *q = host_map(4 * LEN);
+	int fd = gpu_open(GPU0, "resource2", O_RDWR);
+
+	(void)arg;
+	unmap(p + LEN, LEN);
+	want_logged(p, 4 * LEN, "nothing is mapped");
+	/* The same next to device memory. */
+	gpu_map_at(GPU0, p, BAD_AT, LEN, RW);
+	want_logged(p, 4 * LEN, "nothing is mapped");
+	if (mmap(q + LEN, LEN, RW, MAP_PRIVATE | MAP_FIXED, fd, BAD_AT) ==
+	    MAP_FAILED)
+		fail("private mmap of resource2: %s", strerror(errno));
+	want_logged(q, 4 * LEN, "private");
+	close(fd);
+	still_works();
+}
+
 static void run_policy(const void *arg)
 {
 	uint8_t *p = gpu_map(GPU0, BAD_AT, LEN);
@@ -356,6 +386,7 @@ int main(int argc, char **argv)
 
 	test_init(argc, argv);
 	run_case(run_no_callback, NULL, "no-callback");
+	run_case(run_logged, NULL, "logged");
 	run_case(run_policy, NULL, "policy");
 	run_case(run_decoding_off, NULL, "decoding-off");
 	run_case(run_small_bar, NULL, "small-bar");

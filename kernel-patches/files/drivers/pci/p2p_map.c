@@ -43,13 +43,20 @@ struct pci_p2p_mapping {
 	struct p2p_run runs[];
 };
 
-static bool memory_enabled(struct pci_dev *pdev)
+/* A device that was pulled out answers nothing, before the kernel notices. */
+static struct p2p_mapping *refuse_disabled(struct pci_dev *pdev,
+					   struct p2p_request *req)
 {
 	u16 cmd;
 
 	pci_read_config_word(pdev, PCI_COMMAND, &cmd);
-	return !PCI_POSSIBLE_ERROR(cmd) &&
-	       (pdev->no_command_memory || cmd & PCI_COMMAND_MEMORY);
+	if (PCI_POSSIBLE_ERROR(cmd))
+		return p2p_refuse(req, &pdev->dev, -ENODEV,
+				  "the device is gone");
+	if (!pdev->no_command_memory && !(cmd & PCI_COMMAND_MEMORY))
+		return p2p_refuse(req, &pdev->dev, -EPERM,
+				  "memory decoding is off");
+	return NULL;
 }
 
 /* Is [offset, offset + len) inside a BAR of size bytes? */
@@ -142,7 +149,7 @@ static int map_through_host(const struct pci_p2p_mapping *map,
 
 	dma = dma_map_resource(dev, phys, run->len, map->dir, BAR_DMA_ATTRS);
 	if (dma_mapping_error(dev, dma))
-		return -EREMOTEIO;
+		return -ENOMEM;
 	run->addr = dma;
 	return 0;
 }
@@ -208,7 +215,7 @@ static noinline int map_page_run(const struct pci_p2p_mapping *map,
 
 	dma = dma_map_page(dev, page, 0, run->len, map->dir);
 	if (dma_mapping_error(dev, dma))
-		return -EREMOTEIO;
+		return -ENOMEM;
 	if (needs_sync(dev, dma)) {
 		dma_unmap_page(dev, dma, run->len, map->dir);
 		return -EREMOTEIO;
@@ -268,8 +275,10 @@ EXPORT_SYMBOL_GPL(pci_p2p_unmap);
 
 static const char *why_not(const struct pci_p2p_mapping *map, int err)
 {
-	if (err == -ENOMEM)
+	if (err == -ENOMEM && map->path == P2P_PATH_CPU)
 		return "no kernel address space to map the BAR";
+	if (err == -ENOMEM)
+		return "no DMA address space to map the BAR";
 	if (map->path == P2P_PATH_NONE)
 		return "PCI has no path between the two devices";
 	return "the BAR is out of reach for the importer's DMA";
@@ -322,7 +331,8 @@ static struct p2p_mapping *map_bar_ranges(struct pci_dev *pdev, int bar,
  *   the BAR or shares a page with something else
  * * -EREMOTEIO - no path between the two devices, or an address that the
  *   importer cannot produce
- * * -ENOMEM - out of memory, or of kernel address space
+ * * -ENODEV - it was pulled out
+ * * -ENOMEM - out of memory, or of address space, of the kernel or the IOMMU
  */
 struct p2p_mapping *pci_p2p_map_bar(struct pci_dev *pdev, int bar,
 				    resource_size_t offset,
@@ -331,14 +341,15 @@ struct p2p_mapping *pci_p2p_map_bar(struct pci_dev *pdev, int bar,
 	resource_size_t size = pci_resource_len(pdev, bar);
 	phys_addr_t phys = pci_resource_start(pdev, bar) + offset;
 	size_t len = req->end - req->start;
+	struct p2p_mapping *map;
 	struct range range;
 
 	if ((pci_resource_flags(pdev, bar) &
 	     (IORESOURCE_MEM | IORESOURCE_UNSET)) != IORESOURCE_MEM)
 		return p2p_refuse(req, &pdev->dev, -EPERM, "not a memory BAR");
-	if (!memory_enabled(pdev))
-		return p2p_refuse(req, &pdev->dev, -EPERM,
-				  "memory decoding is off");
+	map = refuse_disabled(pdev, req);
+	if (map)
+		return map;
 	if (!PAGE_ALIGNED(phys | len) || !range_fits(size, offset, len))
 		return p2p_refuse(req, &pdev->dev, -EPERM,
 				  "not whole pages of the BAR");
@@ -402,13 +413,14 @@ struct p2p_mapping *pci_p2p_map_ranges(struct pci_dev *pdev,
 				       unsigned int nr, struct p2p_request *req)
 {
 	int bar = nr ? bar_of(pdev, ranges[0].start) : -1;
+	struct p2p_mapping *map;
 
 	if (bar < 0)
 		return p2p_refuse(req, &pdev->dev, -EPERM,
 				  "the memory is in no BAR");
-	if (!memory_enabled(pdev))
-		return p2p_refuse(req, &pdev->dev, -EPERM,
-				  "memory decoding is off");
+	map = refuse_disabled(pdev, req);
+	if (map)
+		return map;
 	if (!ranges_fit(pdev, bar, ranges, nr, req))
 		return p2p_refuse(req, &pdev->dev, -EPERM,
 				  "not whole pages of the BAR");

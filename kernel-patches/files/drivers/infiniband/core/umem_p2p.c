@@ -20,7 +20,7 @@ static int vma_contents(const struct vm_area_struct *vma)
 	if (vma_is_p2p(vma))
 		return IB_UMEM_P2P;
 	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
-		return IB_UMEM_NONE;
+		return IB_UMEM_OTHER;
 	return IB_UMEM_HOST;
 }
 
@@ -41,14 +41,14 @@ int ib_umem_contents(unsigned long start, unsigned long end)
 	vma_iter_init(&vmi, mm, start);
 	for_each_vma_range(vmi, vma, end) {
 		if (vma->vm_start > addr)
-			contents |= IB_UMEM_NONE;
+			contents |= IB_UMEM_HOLE;
 		contents |= vma_contents(vma);
 		addr = vma->vm_end;
 	}
 	mmap_read_unlock(mm);
 
 	if (addr < end)
-		contents |= IB_UMEM_NONE;
+		contents |= IB_UMEM_HOLE;
 	return contents;
 }
 
@@ -64,6 +64,22 @@ static const char *p2p_access_refusal(struct ib_device *dev, int contents)
 	if (contents & IB_UMEM_HOST)
 		return "host memory is next to it, and this RDMA device has no on-demand paging";
 	return NULL;
+}
+
+/* Tell whoever reads the log why a registration fails. */
+static int refuse_access(struct ib_device *dev, u64 start, u64 length,
+			 const char *reason, int err)
+{
+	ibdev_notice_ratelimited(dev, "no MR for %#llx, %llu bytes: %s (%d)\n",
+				 start, length, reason, err);
+	return err;
+}
+
+static const char *hole_reason(int contents)
+{
+	if (contents & IB_UMEM_OTHER)
+		return "it has a mapping of a device that exports no memory, or a private one";
+	return "nothing is mapped in a part of it";
 }
 
 /**
@@ -98,20 +114,22 @@ int ib_umem_p2p_access(struct ib_device *dev, u64 start, u64 length,
 	contents = ib_umem_contents(start, end);
 	if (contents < 0)
 		return contents;
-	if (likely(!(contents & IB_UMEM_P2P)))
+	if (likely(!(contents & IB_UMEM_P2P))) {
+		/* What the driver will find. */
+		if (unlikely(contents & IB_UMEM_NONE))
+			refuse_access(dev, start, length, hole_reason(contents),
+				      -EFAULT);
 		return 0;
+	}
 
 	if (!length || *access_flags & IB_ACCESS_HUGETLB)
 		return -EINVAL;
 	if (contents & IB_UMEM_NONE)
-		return -EFAULT;
+		return refuse_access(dev, start, length, hole_reason(contents),
+				     -EFAULT);
 	reason = p2p_access_refusal(dev, contents);
-	if (reason) {
-		ibdev_notice_ratelimited(dev,
-					 "no MR for device memory at %#llx, %llu bytes: %s (%d)\n",
-					 start, length, reason, -EOPNOTSUPP);
-		return -EOPNOTSUPP;
-	}
+	if (reason)
+		return refuse_access(dev, start, length, reason, -EOPNOTSUPP);
 	*access_flags |= IB_ACCESS_ON_DEMAND;
 	return 0;
 }

@@ -14,7 +14,9 @@
 enum {
 	IB_UMEM_HOST = BIT(0),	/* memory with pages, or that can get them */
 	IB_UMEM_P2P = BIT(1),	/* device memory that its exporter may map */
-	IB_UMEM_NONE = BIT(2),	/* neither: a hole, or some other device file */
+	IB_UMEM_HOLE = BIT(2),	/* neither: nothing is mapped there ... */
+	IB_UMEM_OTHER = BIT(3),	/* ... or a device's file that exports nothing */
+	IB_UMEM_NONE = IB_UMEM_HOLE | IB_UMEM_OTHER,
 };
 
 int ib_umem_contents(unsigned long start, unsigned long end);

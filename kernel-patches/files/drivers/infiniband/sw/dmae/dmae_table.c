@@ -36,7 +36,7 @@ enum {
 
 void dmae_table_init(struct dmae_mr *mr)
 {
-	xa_init_flags(&mr->table, XA_FLAGS_LOCK_IRQ);
+	xa_init_flags(&mr->table, XA_FLAGS_LOCK_IRQ | XA_FLAGS_ACCOUNT);
 	mutex_init(&mr->zap_mutex);
 	init_waitqueue_head(&mr->drained);
 }
