@@ -116,9 +116,9 @@ static void run_registered_there(const void *arg)
 {
 	struct bed bed = bed_open();
 
-	(void)arg;
 	mirror_to_device(&bed.mirror, bed.addr, LEN);
-	bed.mr = reg_odp(bed.addr, LEN);
+	bed.mr = reg(bed.addr, LEN, *(const int *)arg);
+	want_on_device(&bed, 0, LEN, "registered");
 	in_place(&bed);
 }
 
@@ -139,7 +139,6 @@ static void run_mixed(const void *arg)
 	struct bed bed = bed_open();
 	size_t i, n = LEN / 4096, there = 0;
 
-	(void)arg;
 	for (i = 0; i < n; i++) {
 		uint8_t *page = bed.addr + i * 4096;
 
@@ -150,7 +149,7 @@ static void run_mixed(const void *arg)
 		if (i % 3 == 2 && madvise(page, 4096, MADV_DONTNEED))
 			fail("madvise: %s", strerror(errno));
 	}
-	bed.mr = reg_odp(bed.addr, LEN);
+	bed.mr = reg(bed.addr, LEN, *(const int *)arg);
 	use(bed.mr, bed.addr, LEN);
 	if (mirror_count(&bed.mirror, bed.addr, LEN) != there)
 		fail("%zu of %zu pages are on the device",
@@ -181,16 +180,17 @@ static void run_refused(const void *arg)
 	in_place(&bed);
 }
 
-/* A pinned MR wants pages of the host, and gets them. */
+/* What was on the host when it was registered is pinned there. */
 static void run_pinned(const void *arg)
 {
 	struct bed bed = bed_open();
 
 	(void)arg;
-	mirror_to_device(&bed.mirror, bed.addr, LEN);
 	bed.mr = reg(bed.addr, LEN, ACCESS_ALL);
+	mirror_to_device(&bed.mirror, bed.addr, LEN);
 	if (mirror_count(&bed.mirror, bed.addr, LEN))
-		fail("it is pinned on the device");
+		fail("%zu pages of a pinned MR have migrated",
+		     mirror_count(&bed.mirror, bed.addr, LEN));
 	use(bed.mr, bed.addr, LEN);
 	pattern_check(bed.addr, LEN, seed_of("written"), 0, "seen by the CPU");
 	bed_close(&bed);
@@ -445,14 +445,18 @@ static void run_to_and_fro(const void *arg)
 int main(int argc, char **argv)
 {
 	static const bool refuse[] = { false, true };
+	static const int plain = ACCESS_ALL;
+	static const int odp = ACCESS_ALL | IBV_ACCESS_ON_DEMAND;
 	static const struct {
 		const char *name;
 		void (*run)(const void *arg);
 		const void *arg;
 	} cases[] = {
-		{ "in-place/registered-there", run_registered_there, NULL },
+		{ "in-place/registered-there", run_registered_there, &odp },
+		{ "in-place/plain", run_registered_there, &plain },
 		{ "in-place/registered-before", run_registered_before, NULL },
-		{ "in-place/mixed", run_mixed, NULL },
+		{ "in-place/mixed", run_mixed, &odp },
+		{ "in-place/mixed-plain", run_mixed, &plain },
 		{ "refused", run_refused, NULL },
 		{ "pinned", run_pinned, NULL },
 		{ "mprotect", run_protect, NULL },

@@ -9,11 +9,15 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/init.h>
+#include <linux/jump_label.h>
 #include <linux/lockdep.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/p2p_map.h>
+#include <linux/pagewalk.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
 
 /*
  * Stands for "inside p2p_unmap()", which runs inside MMU notifier
@@ -178,6 +182,73 @@ struct p2p_mapping *p2p_map_private(struct page *const *pages,
 	return check_mapping(map, req);
 }
 EXPORT_SYMBOL_GPL(p2p_map_private);
+
+/* There are owners of device-private pages who offer them to peers. */
+static DEFINE_STATIC_KEY_FALSE(p2p_private_key);
+
+static bool pgmap_has_p2p_private(const struct dev_pagemap *pgmap)
+{
+	return pgmap->type == MEMORY_DEVICE_PRIVATE && pgmap_is_p2p(pgmap);
+}
+
+/* memremap_pages() and memunmap_pages() tell who comes and goes. */
+void p2p_pgmap_get(const struct dev_pagemap *pgmap)
+{
+	if (pgmap_has_p2p_private(pgmap))
+		static_branch_inc(&p2p_private_key);
+}
+
+void p2p_pgmap_put(const struct dev_pagemap *pgmap)
+{
+	if (pgmap_has_p2p_private(pgmap))
+		static_branch_dec(&p2p_private_key);
+}
+
+static int find_private_pmd(pmd_t *pmd, unsigned long start, unsigned long end,
+			    struct mm_walk *walk)
+{
+	/* What is huge is none, and is not to be split. */
+	if (pmd_trans_huge(*pmd) || pmd_devmap(*pmd))
+		walk->action = ACTION_CONTINUE;
+	return 0;
+}
+
+static int find_private_pte(pte_t *ptep, unsigned long start, unsigned long end,
+			    struct mm_walk *walk)
+{
+	pte_t pte = ptep_get(ptep);
+	swp_entry_t entry;
+
+	if (pte_none(pte) || pte_present(pte))
+		return 0;
+	entry = pte_to_swp_entry(pte);
+	return is_device_private_entry(entry) &&
+	       pgmap_is_p2p(pfn_swap_entry_to_page(entry)->pgmap);
+}
+
+/**
+ * vma_has_p2p_private() - is there device-private memory that peers may access?
+ * @vma: any vma
+ * @start: first user virtual address to look at, within @vma
+ * @end: the one after the last
+ *
+ * Context: mmap_lock held for read. May sleep. It may be gone on return.
+ */
+bool vma_has_p2p_private(struct vm_area_struct *vma, unsigned long start,
+			 unsigned long end)
+{
+	static const struct mm_walk_ops ops = {
+		.pmd_entry = find_private_pmd,
+		.pte_entry = find_private_pte,
+		.walk_lock = PGWALK_RDLOCK,
+	};
+
+	if (!static_branch_unlikely(&p2p_private_key) ||
+	    !vma_is_anonymous(vma))
+		return false;
+	return walk_page_range(vma->vm_mm, start, end, &ops, NULL) > 0;
+}
+EXPORT_SYMBOL_GPL(vma_has_p2p_private);
 
 /**
  * p2p_unmap() - end a peer mapping

@@ -122,6 +122,10 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 				struct p2p_request *req);
 struct p2p_mapping *p2p_map_private(struct page *const *pages,
 				    struct p2p_request *req);
+bool vma_has_p2p_private(struct vm_area_struct *vma, unsigned long start,
+			 unsigned long end);
+void p2p_pgmap_get(const struct dev_pagemap *pgmap);
+void p2p_pgmap_put(const struct dev_pagemap *pgmap);
 void p2p_unmap(struct p2p_mapping *map);
 bool p2p_mapping_lookup(const struct p2p_mapping *map, unsigned long addr,
 			struct p2p_run *run);
@@ -153,6 +157,15 @@ static inline struct p2p_mapping *p2p_map_private(struct page *const *pages,
 {
 	return ERR_PTR(-EPERM);
 }
+
+static inline bool vma_has_p2p_private(struct vm_area_struct *vma,
+				       unsigned long start, unsigned long end)
+{
+	return false;
+}
+
+static inline void p2p_pgmap_get(const struct dev_pagemap *pgmap) {}
+static inline void p2p_pgmap_put(const struct dev_pagemap *pgmap) {}
 
 static inline void p2p_unmap(struct p2p_mapping *map) {}
 

@@ -43,6 +43,10 @@ int ib_umem_contents(unsigned long start, unsigned long end)
 		if (vma->vm_start > addr)
 			contents |= IB_UMEM_HOLE;
 		contents |= vma_contents(vma);
+		if (!(contents & IB_UMEM_PRIVATE) &&
+		    vma_has_p2p_private(vma, max(start, vma->vm_start),
+					min(end, vma->vm_end)))
+			contents |= IB_UMEM_PRIVATE;
 		addr = vma->vm_end;
 	}
 	mmap_read_unlock(mm);
@@ -89,6 +93,9 @@ static const char *hole_reason(int contents)
  * @length: bytes
  * @access_flags: of the MR; IB_ACCESS_ON_DEMAND is added if it takes that
  *
+ * Memory that was migrated to a device stays there, on a device with on-demand
+ * paging; others have it migrate back, and pin it.
+ *
  * Memory of the host alone is left to the driver. The checks are for a good
  * error message; what decides is the mapping of the range that follows. A
  * device without on-demand paging that can revoke an MR (IBK_P2P_REVOKE) gets
@@ -114,6 +121,12 @@ int ib_umem_p2p_access(struct ib_device *dev, u64 start, u64 length,
 	contents = ib_umem_contents(start, end);
 	if (contents < 0)
 		return contents;
+	if (contents & IB_UMEM_PRIVATE && !(contents & IB_UMEM_NONE) &&
+	    !(*access_flags & IB_ACCESS_HUGETLB) &&
+	    dev->attrs.kernel_cap_flags & IBK_ON_DEMAND_PAGING) {
+		*access_flags |= IB_ACCESS_ON_DEMAND;
+		return 0;
+	}
 	if (likely(!(contents & IB_UMEM_P2P))) {
 		/* What the driver will find. */
 		if (unlikely(contents & IB_UMEM_NONE))

@@ -17,6 +17,7 @@ enum {
 	IB_UMEM_HOLE = BIT(2),	/* neither: nothing is mapped there ... */
 	IB_UMEM_OTHER = BIT(3),	/* ... or a device's file that exports nothing */
 	IB_UMEM_NONE = IB_UMEM_HOLE | IB_UMEM_OTHER,
+	IB_UMEM_PRIVATE = BIT(4), /* memory that is on a device, which exports it */
 };
 
 int ib_umem_contents(unsigned long start, unsigned long end);
