@@ -426,10 +426,10 @@ test_exporters_base() { programs_suite exporters exporters-base base "$1" -M exp
 
 # Both on the debug kernel, a boot of which takes a minute: nearly each program on
 # one of the two devices, and the rest of what makes sense in ./run test all.
-debug_rxe=(advise invalidate pages hmm link moves oom owner pressure removal sharing vram)
-debug_dmae=(odp opcodes refuse rereg sges stress failures fork levers reset sample)
+debug_rxe=(advise invalidate pages hmm link moves oom owner pressure removal sharing vram hung)
+debug_dmae=(odp opcodes refuse rereg sges stress failures fork levers reset sample parked)
 debug_rxe_more=(bytes ranges vfio "${debug_dmae[@]}")
-debug_dmae_more=(advise invalidate pages ranges hmm link moves oom owner pressure removal sharing vram)
+debug_dmae_more=(advise invalidate pages ranges hmm link moves oom owner pressure removal sharing vram hung)
 
 test_debug() { debug_suite debug "$1" "${debug_rxe[@]}"; }
 test_debug_more() { debug_suite debug-more "$1" "${debug_rxe_more[@]}"; }
