@@ -159,7 +159,7 @@ vm_start() {
 	if [ -n "$interactive" ]; then
 		qemu-system-x86_64 "${args[@]}"
 	else
-		spawn timeout -k 10 "$seconds" qemu-system-x86_64 "${args[@]}" \
+		spawn "$top/tests/vm/run-qemu" "$dir" "$seconds" "${args[@]}" \
 			>"$dir/qemu.log" 2>&1 </dev/null
 		vm_pid=$spawned
 	fi
