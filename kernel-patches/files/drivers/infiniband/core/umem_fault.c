@@ -53,6 +53,7 @@ struct odp_faulter {
 	struct list_head waiting;	/* struct ib_umem_fault */
 	bool killed;			/* the process is, or has called exec() */
 
+	/* One thread at a time makes another, which sleeps. */
 	struct mutex grow_mutex;
 	bool stopping;			/* grow_mutex */
 	unsigned int nr_threads;	/* grow_mutex, odp_fault_lock to change */
@@ -66,7 +67,10 @@ static struct workqueue_struct *odp_fault_wq;
 
 /* ---- faults: under odp_fault_lock ---- */
 
-/* Nobody works on it, nor will. Who waits for it may free it from here on. */
+/*
+ * Nobody works on it, nor will. Who waits for it may free it after he has taken
+ * the lock once, as ib_umem_fault_cancel() does.
+ */
 static void fault_end(struct ib_umem_fault *fault, int err)
 {
 	fault->err = err;
