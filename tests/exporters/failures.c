@@ -384,7 +384,7 @@ static const struct op ops[] = {
 	  .try = try_deregister, .never_fails = true },
 };
 
-/* ---- faults of the device, which workers of the kernel handle ---- */
+/* ---- faults of the device, which workers and threads of ours handle ---- */
 
 /* Write and read back, each through a fault. Returns how it has ended. */
 static enum ibv_wc_status fault_once(struct bed *bed, uint64_t random,

@@ -125,24 +125,31 @@ bool inject_ended(enum injection what)
 	return !read_number(FUNCTION, "times");
 }
 
-/* Workers start from kthreadd, process 2, and are what it is. */
-static void workers_may_fail(bool may)
+/* Those in a folder of /proc whose names begin so, and who they will start. */
+static void tasks_may_fail(const char *folder, const char *begin, bool may)
 {
-	DIR *proc = opendir("/proc");
+	DIR *proc = opendir(folder);
 	struct dirent *d;
 	char path[300], name[32];
 
 	while (proc && (d = readdir(proc))) {
 		if (!atoi(d->d_name))
 			continue;
-		snprintf(path, sizeof(path), "/proc/%s", d->d_name);
-		if (read_line(path, "comm", name, sizeof(name)) ||
-		    (strncmp(name, "kworker/u", 9) && strcmp(name, "kthreadd")))
-			continue;
-		write_in(path, "make-it-fail", may ? "1" : "0");
+		snprintf(path, sizeof(path), "%s/%s", folder, d->d_name);
+		if (!read_line(path, "comm", name, sizeof(name)) &&
+		    !strncmp(name, begin, strlen(begin)))
+			write_in(path, "make-it-fail", may ? "1" : "0");
 	}
 	if (proc)
 		closedir(proc);
+}
+
+/* Those that run QPs, and those that take page faults for us. */
+static void workers_may_fail(bool may)
+{
+	tasks_may_fail("/proc", "kthreadd", may);
+	tasks_may_fail("/proc", "kworker/u", may);
+	tasks_may_fail("/proc/self/task", "rdma-odp-fault", may);
 }
 
 void inject_workers(const char *interval)
