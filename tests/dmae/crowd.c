@@ -17,22 +17,15 @@ static const double munmap_limit = 0.05;
 static void hog(int ready)
 {
 	struct mem mem = mem_open(HOST, 0, 2 * HOG_LEN);
-	struct ibv_sge s = sge(&mem, 0, HOG_LEN);
-	struct ibv_send_wr wr = {
-		.sg_list = &s, .num_sge = 1, .opcode = IBV_WR_RDMA_WRITE,
-		.send_flags = IBV_SEND_SIGNALED,
-		.wr.rdma = {
-			.remote_addr = (uintptr_t)mem.addr + HOG_LEN,
-			.rkey = mem.mr->rkey,
-		},
-	};
 	unsigned int under_way = 0, done;
 	struct pair pair;
 
 	pair_open(&pair, IBV_QPT_RC, PAIR_PATIENT);
 	for (done = 0;; done++) {
 		for (; under_way < PAIR_DEPTH; under_way++)
-			post(pair.qp[0], &wr);
+			rdma_post(pair.qp[0], IBV_WR_RDMA_WRITE,
+				  sge(&mem, 0, HOG_LEN),
+				  (uintptr_t)mem.addr + HOG_LEN, mem.mr->rkey);
 		want_wc(pair.cq[0], (size_t)PAIR_DEPTH * HOG_LEN, IBV_WC_SUCCESS,
 			"of a hog");
 		under_way--;
@@ -48,13 +41,6 @@ static double time_munmap(void)
 	struct ibv_mr *mr = reg(p, 4 * 4096, ACCESS_ALL | IBV_ACCESS_ON_DEMAND);
 	struct mem mem = { p, 4 * 4096, mr };
 	struct ibv_sge s = sge(&mem, 0, 8);
-	struct ibv_send_wr wr = {
-		.sg_list = &s, .num_sge = 1, .opcode = IBV_WR_RDMA_WRITE,
-		.send_flags = IBV_SEND_SIGNALED,
-		.wr.rdma = {
-			.remote_addr = (uintptr_t)p + 8192, .rkey = mr->rkey,
-		},
-	};
 	struct pair pair;
 	double began;
 
@@ -62,7 +48,8 @@ static double time_munmap(void)
 	pair_open(&pair, IBV_QPT_RC, PAIR_PATIENT);
 	want_rdma(&pair, IBV_WR_RDMA_WRITE, s, (uintptr_t)p + 8192, mr->rkey,
 		  IBV_WC_SUCCESS, "before");
-	post(pair.qp[0], &wr);
+	rdma_post(pair.qp[0], IBV_WR_RDMA_WRITE, s, (uintptr_t)p + 8192,
+		  mr->rkey);
 	usleep(300);
 	began = now();
 	unmap(p, 4 * 4096);
@@ -91,8 +78,7 @@ static void run_munmap(const void *arg)
 	double time;
 
 	(void)arg;
-	if (pipe(ready))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(ready);
 	for (i = 0; i < HOGS; i++) {
 		hogs[i] = fork();
 		if (!hogs[i]) {

@@ -158,19 +158,3 @@ unsigned int mr_entries(const struct ibv_mr *mr)
 	return n;
 }
 
-void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		fail("cannot write %s to %s: %s", text, path, strerror(errno));
-	close(fd);
-}
-
-void write_attribute(const char *folder, const char *name, const char *text)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	write_file(path, text);
-}

@@ -30,8 +30,6 @@ uint64_t mr_address(const struct ibv_mr *mr, uint64_t iova);
 /* How many entries of dmae's table the MR takes. */
 unsigned int mr_entries(const struct ibv_mr *mr);
 
-void write_file(const char *path, const char *text);
 /* The same, of a file in a folder of sysfs. */
-void write_attribute(const char *folder, const char *name, const char *text);
 
 #endif

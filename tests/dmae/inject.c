@@ -191,8 +191,7 @@ static void run_killed(const void *arg)
 	(void)arg;
 	need_iommu();
 	t = target_open(6);
-	if (pipe(fd))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(fd);
 	pid = fork();
 	if (!pid) {
 		dev_open(dev_name());

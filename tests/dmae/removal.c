@@ -4,6 +4,7 @@
  * are: what was posted completes, with an error at the end, nothing is written
  * any more when it is gone, and what has nothing to do with it goes on.
  */
+#include "../verbs/sysfs.h"
 #include "engine.h"
 
 #include <fcntl.h>
@@ -180,13 +181,13 @@ static void others_live(void)
 
 static void do_unbind(void)
 {
-	write_attribute(engine_path(), "driver/unbind",
+	put_in(engine_path(), "driver/unbind",
 			strrchr(engine_path(), '/') + 1);
 }
 
 static void do_remove(void)
 {
-	write_attribute(engine_path(), "remove", "1");
+	put_in(engine_path(), "remove", "1");
 }
 
 static void do_link_delete(void)
@@ -274,7 +275,7 @@ static void run_reset(const void *arg)
 		for (j = 0; j < ARRAY_SIZE(loads); j++)
 			loads[j] = load_start(mr, p);
 		load_flows(loads[0]);
-		write_attribute(folder, "reset", "1");
+		put_in(folder, "reset", "1");
 		usleep(i * 500);
 		for (j = 0; j < ARRAY_SIZE(loads); j++) {
 			load_ends(loads[j], false);

@@ -178,13 +178,6 @@ static void modify(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 		fail("ibv_modify_qp with mask 0x%x: %s", mask, strerror(err));
 }
 
-void to_state(struct ibv_qp *qp, enum ibv_qp_state state)
-{
-	struct ibv_qp_attr attr = { .qp_state = state };
-
-	modify(qp, &attr, IBV_QP_STATE);
-}
-
 void set_attr(struct ibv_qp *qp, struct ibv_qp_attr attr, int mask)
 {
 	to_state(qp, IBV_QPS_SQD);

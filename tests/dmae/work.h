@@ -52,7 +52,6 @@ void want_no_event(void);
 
 /* Of a QP in RTS, also those that need a drained send queue. */
 void set_attr(struct ibv_qp *qp, struct ibv_qp_attr attr, int mask);
-void to_state(struct ibv_qp *qp, enum ibv_qp_state state);
 
 /* One message, and one write of the same bytes to the start of the second half. */
 enum { MESSAGE_LEN = 512 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#include "../verbs/sysfs.h"
 #include "display.h"
-#include "sysfs.h"
 
 #include <fcntl.h>
 #include <libgen.h>

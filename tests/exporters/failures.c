@@ -5,11 +5,11 @@
  * an end in turn, and now and then for the faults of the RDMA device. That ends
  * in an errno or in an error completion, and all is as it was before.
  */
+#include "../verbs/sysfs.h"
 #include "../verbs/verify.h"
 #include "buffer.h"
 #include "inject.h"
 #include "mirror.h"
-#include "sysfs.h"
 
 #include <sys/mman.h>
 

@@ -163,8 +163,7 @@ static void run_outlives(const void *arg)
 	char c;
 
 	(void)arg;
-	if (pipe(fd))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(fd);
 	bed_open(&bed);
 	bed_flows(&bed);
 	bed_stop(&bed);

@@ -6,8 +6,6 @@
 #include "buffer.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { LEN = KIB(256), EVER_MS = 600000 };
@@ -15,25 +13,10 @@ enum { LEN = KIB(256), EVER_MS = 600000 };
 enum { TIMEOUT = 14, RETRIES = 3 };
 static const double timeout_s = 4 * 4 * 0.0671;
 
-static double at_once(void) { return slow ? 4 : 1; }
-
 static void want_at_once(double began, const char *what)
 {
 	if (now() - began > at_once())
 		fail("%s took %.1f s", what, now() - began);
-}
-
-static void want_killed_at_once(pid_t pid)
-{
-	double began = now();
-
-	kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, WNOHANG) != pid) {
-		if (now() - began > 10 * at_once())
-			fail("it is still there after SIGKILL");
-		usleep(1000);
-	}
-	want_at_once(began, "its death");
 }
 
 static void *map_and_unmap(void *arg)
@@ -54,8 +37,7 @@ static void run_register(const void *arg)
 	pid_t pid;
 
 	(void)arg;
-	if (pipe(fd))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(fd);
 	pid = fork();
 	if (!pid) {
 		struct buffer b = buffer_open(LEN);
@@ -72,7 +54,7 @@ static void run_register(const void *arg)
 	if (!await(fd[0]))
 		fail("who registers does not get to map anything");
 	want_at_once(began, "munmap() while another thread registers");
-	want_killed_at_once(pid);
+	want_killed_at_once(pid, "who registers");
 	sample_lever("map_delay_ms", 0);
 	sample_balanced();
 }
@@ -100,15 +82,9 @@ static void run_access(const void *arg)
 	sample_lever("map_delay_ms", EVER_MS);
 	buffer_invalidate(&b);
 
-	struct ibv_sge s = sge(&mem, 0, LEN);
-	struct ibv_send_wr wr = {
-		.sg_list = &s, .num_sge = 1, .opcode = IBV_WR_RDMA_WRITE,
-		.send_flags = IBV_SEND_SIGNALED,
-		.wr.rdma = { .remote_addr = (uintptr_t)b.addr, .rkey = mr->rkey },
-	};
-
 	began = now();
-	post(qp[0], &wr);
+	rdma_post(qp[0], IBV_WR_RDMA_WRITE, sge(&mem, 0, LEN),
+		  (uintptr_t)b.addr, mr->rkey);
 	status = wait_wc(cq, LEN, "of a device that hangs").status;
 	if (status != IBV_WC_RETRY_EXC_ERR)
 		fail("%s, want a timeout", ibv_wc_status_str(status));

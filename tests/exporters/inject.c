@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#include "../verbs/sysfs.h"
 #include "inject.h"
-#include "sysfs.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#include "../verbs/sysfs.h"
 #include "mirror.h"
-#include "sysfs.h"
 
 #include <fcntl.h>
 #include <linux/ioctl.h>

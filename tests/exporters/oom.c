@@ -5,11 +5,11 @@
  * whoever takes it may not wait. The other one is told.
  */
 #include "../verbs/slow_file.h"
+#include "../verbs/sysfs.h"
 #include "../verbs/traffic.h"
 #include "buffer.h"
 #include "killer.h"
 #include "mirror.h"
-#include "sysfs.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -110,8 +110,8 @@ static struct victim victim_start(unsigned int kinds, bool stuck)
 	struct offer offer;
 	int down[2], up[2];
 
-	if (pipe(down) || pipe(up))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(down);
+	make_pipe(up);
 	v.pid = fork();
 	if (!v.pid)
 		victim_run(down[0], up[1], kinds, stuck);

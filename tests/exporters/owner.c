@@ -5,10 +5,10 @@
  * as the target of the other one's requests, and as the one that makes them out
  * of that memory. The other one gets its error, and nothing is left.
  */
+#include "../verbs/sysfs.h"
 #include "../verbs/traffic.h"
 #include "buffer.h"
 #include "killer.h"
-#include "sysfs.h"
 
 #include <fcntl.h>
 #include <signal.h>

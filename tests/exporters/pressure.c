@@ -5,12 +5,12 @@
  * one that may not wait, while device memory moves to and from the host. Every
  * byte of the traffic is verified.
  */
-#include "../verbs/verify.h"
+#include "../verbs/sysfs.h"
 #include "../verbs/traffic.h"
+#include "../verbs/verify.h"
 #include "buffer.h"
 #include "killer.h"
 #include "mirror.h"
-#include "sysfs.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -5,10 +5,10 @@
  * other memory goes on. What is left of it, files, vmas and MRs, says so, and
  * does not stand in the way of its coming back.
  */
+#include "../verbs/sysfs.h"
 #include "../verbs/traffic.h"
 #include "buffer.h"
 #include "others.h"
-#include "sysfs.h"
 
 #include <fcntl.h>
 #include <sched.h>

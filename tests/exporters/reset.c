@@ -3,9 +3,9 @@
  * The exporter is reset in the middle of traffic, by its bus or as a function:
  * traffic waits, and neither it nor the CPU sees the memory meanwhile.
  */
+#include "../verbs/sysfs.h"
 #include "buffer.h"
 #include "others.h"
-#include "sysfs.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -4,10 +4,10 @@
  * it, swapped out, and lose their device, while RDMA goes on. The CPU's mapping
  * is moved by other code than the one for peers: what the two see is compared.
  */
+#include "../verbs/sysfs.h"
 #include "../verbs/traffic.h"
 #include "../verbs/verify.h"
 #include "display.h"
-#include "sysfs.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -76,6 +76,11 @@ void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void join_child(pid_t pid, const char *what);
 /* The same, unless that signal has killed it. */
 void join_killed(pid_t pid, int sig, const char *what);
+/* What ends at once ends within so many seconds, also beside other VMs. */
+double at_once(void);
+/* Kill it and wait for its end; the case fails unless that is at once. */
+void want_killed_at_once(pid_t pid, const char *what);
+void make_pipe(int fd[2]);
 /* Two processes take turns, over a pipe each way. False: the other one is gone. */
 void pass(int fd);
 bool await(int fd);
@@ -204,6 +209,7 @@ void qp_connect_for(struct ibv_qp *qp, const struct peer *peer,
 		    unsigned int timeout, unsigned int retries);
 struct ibv_cq *cq_create(void);
 enum ibv_qp_state qp_state(struct ibv_qp *qp);
+void to_state(struct ibv_qp *qp, enum ibv_qp_state state);
 
 void post(struct ibv_qp *qp, struct ibv_send_wr *wr);
 void post_recv(struct pair *p, struct ibv_sge *sges, int n);
@@ -218,7 +224,10 @@ double now(void);
  */
 double patience(size_t bytes);
 
-/* One RDMA read or write, to its completion. */
+/* One RDMA read or write, with a completion. */
+void rdma_post(struct ibv_qp *qp, enum ibv_wr_opcode op, struct ibv_sge local,
+	       uint64_t remote, uint32_t rkey);
+/* The same, up to its completion. */
 enum ibv_wc_status rdma(struct pair *p, enum ibv_wr_opcode op,
 			struct ibv_sge local, uint64_t remote, uint32_t rkey);
 /* The same, it has to end with this status. */

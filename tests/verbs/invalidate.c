@@ -4,6 +4,7 @@
  * call has returned the device no longer reaches what was there: a second
  * mapping, and the host at the end, see that not a byte changes any more.
  */
+#include "sysfs.h"
 #include "traffic.h"
 
 #include <fcntl.h>
@@ -231,12 +232,6 @@ static void hear(int fd, void *data, size_t len)
 		fail("read from the other process failed");
 }
 
-static void make_pipe(int fd[2])
-{
-	if (pipe(fd))
-		fail("pipe: %s", strerror(errno));
-}
-
 /*
  * The MR outlives the process that registered its memory: a child registers
  * with the file that it inherited, and exits.
@@ -395,15 +390,6 @@ static void run_dereg(const void *arg)
 	stays(&a, 0, LEN);
 	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
 	works_again();
-}
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		fail("cannot write %s to %s: %s", text, path, strerror(errno));
-	close(fd);
 }
 
 /* The device is unplugged under the MR; it comes back at the end. */

@@ -282,8 +282,7 @@ static void run_fork_cow(const void *arg)
 
 	(void)arg;
 	exercise(mem.mr, (uintptr_t)mem.addr, LEN, mem.addr, "before fork");
-	if (pipe(pipes))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(pipes);
 	pid = fork();
 	if (!pid) {
 		if (read(pipes[0], &c, 1) != 1)

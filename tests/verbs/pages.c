@@ -4,6 +4,7 @@
  * nothing of those that it has not, and the right ones.
  */
 #include "common.h"
+#include "sysfs.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -81,32 +82,20 @@ static void run_nothing(const void *arg)
  */
 enum { GROUP_LIMIT = MIB(24), GROUP_PART = MIB(64) };
 
-static void put_group(const char *group, const char *file, const char *text)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", group, file);
-	fd = open(path, O_WRONLY);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		fail("cannot write %s to %s: %s", text, path, strerror(errno));
-	close(fd);
-}
-
 static void enter_group(void)
 {
 	char top[] = "/run/cgroup-XXXXXX", group[64], limit[32];
 
 	if (!mkdtemp(top) || mount("none", top, "cgroup2", 0, NULL))
 		skip("no cgroup2 to mount: %s", strerror(errno));
-	put_group(top, "cgroup.subtree_control", "+memory");
+	put_in(top, "cgroup.subtree_control", "+memory");
 	snprintf(group, sizeof(group), "%s/test", top);
 	if (mkdir(group, 0700))
 		fail("mkdir %s: %s", group, strerror(errno));
 	snprintf(limit, sizeof(limit), "%d", (int)GROUP_LIMIT);
-	put_group(group, "memory.max", limit);
-	put_group(group, "memory.oom.group", "1");
-	put_group(group, "cgroup.procs", "0");
+	put_in(group, "memory.max", limit);
+	put_in(group, "memory.oom.group", "1");
+	put_in(group, "cgroup.procs", "0");
 	umount2(top, MNT_DETACH);
 }
 

@@ -22,8 +22,6 @@ enum { REQUESTER, RESPONDER };
 /* 67 ms, four times; the standard lets it be four times as long. */
 enum { TIMEOUT = 14, RETRIES = 3 };
 static const double timeout_s = 4 * 4 * 0.0671;
-/* What "at once" is, beside other VMs. */
-static double at_once(void) { return slow ? 4 : 1; }
 
 static double cpu_seconds(void)
 {
@@ -51,21 +49,6 @@ static void want_at_once(struct stopwatch w, const char *what)
 		fail("%s took %.1f s", what, took);
 	if (cpu > at_once() / 2)
 		fail("%s took %.1f s of the CPU's time", what, cpu);
-}
-
-static void want_killed_at_once(pid_t pid, const char *what)
-{
-	double began = now();
-
-	kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, WNOHANG) != pid) {
-		if (now() - began > 10 * at_once())
-			fail("%s is still there %.0f s after SIGKILL", what,
-			     now() - began);
-		usleep(1000);
-	}
-	if (now() - began > at_once())
-		fail("%s died %.1f s after SIGKILL", what, now() - began);
 }
 
 /* ---- one process: which part of an operation waits ---- */
@@ -184,15 +167,6 @@ struct never {
 	enum end end;
 };
 
-static void to_state(struct ibv_qp *qp, enum ibv_qp_state state)
-{
-	struct ibv_qp_attr attr = { .qp_state = state };
-	int err = ibv_modify_qp(qp, &attr, IBV_QP_STATE);
-
-	if (err)
-		fail("ibv_modify_qp: %s", strerror(err));
-}
-
 /* It never comes, and whatever is ended ends. */
 static void run_never(const void *arg)
 {
@@ -271,8 +245,8 @@ static pid_t owner_start(int *fds, int nr)
 	int to[2], from[2], i;
 	pid_t pid;
 
-	if (pipe(to) || pipe(from))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(to);
+	make_pipe(from);
 	pid = fork();
 	if (!pid) {
 		int mine[2] = { to[0], from[1] };
@@ -315,19 +289,6 @@ static struct ibv_qp *connect_to(int *fds, struct ibv_cq *cq, struct hello *him)
 	return qp;
 }
 
-static void post_write(struct ibv_qp *qp, const struct mem *mem, size_t len,
-		       const struct hello *him)
-{
-	struct ibv_sge s = sge(mem, 0, len);
-	struct ibv_send_wr wr = {
-		.sg_list = &s, .num_sge = 1, .opcode = IBV_WR_RDMA_WRITE,
-		.send_flags = IBV_SEND_SIGNALED,
-		.wr.rdma = { .remote_addr = him->addr, .rkey = him->rkey },
-	};
-
-	post(qp, &wr);
-}
-
 /* The requester has done nothing wrong: it gets an answer in its own time. */
 static void run_peer(const void *arg)
 {
@@ -344,7 +305,7 @@ static void run_peer(const void *arg)
 	(void)arg;
 	qp = connect_to(fds, cq, &him);
 	began = now();
-	post_write(qp, &mem, LEN, &him);
+	rdma_post(qp, IBV_WR_RDMA_WRITE, sge(&mem, 0, LEN), him.addr, him.rkey);
 	wc = wait_wc(cq, LEN, "of memory that never comes");
 	if (wc.status != IBV_WC_RETRY_EXC_ERR)
 		fail("%s, want a timeout", ibv_wc_status_str(wc.status));
@@ -364,8 +325,7 @@ static void run_killed(const void *arg)
 	pid_t requester, owner;
 	int ready[2];
 
-	if (pipe(ready))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(ready);
 	requester = fork();
 	if (!requester) {
 		struct ibv_cq *cq;
@@ -379,7 +339,8 @@ static void run_killed(const void *arg)
 		cq = cq_create();
 		owner = owner_start(fds, 1);
 		qp = connect_to(fds, cq, &him);
-		post_write(qp, &mem, LEN, &him);
+		rdma_post(qp, IBV_WR_RDMA_WRITE, sge(&mem, 0, LEN), him.addr,
+			  him.rkey);
 		if (write(ready[1], &owner, sizeof(owner)) != sizeof(owner))
 			_exit(1);
 		pause();
@@ -457,8 +418,7 @@ static double bystander_elsewhere(void)
 	int fds[2];
 	pid_t pid;
 
-	if (pipe(fds))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(fds);
 	pid = fork();
 	if (!pid) {
 		dev_open(dev_name());
@@ -501,105 +461,93 @@ static void want_undisturbed(double alone, pid_t pid, const char *by)
 		     by, (alone > after ? alone : after) * 1e6, time * 1e6);
 }
 
-/* Many QPs that wait, in a process that is then killed. */
-static void run_crowd(const void *arg)
+/* Of a process whose memory never comes. */
+struct waiter {
+	void (*wait)(const struct ibv_mr *mr, unsigned int nr);
+	unsigned int nr;
+	const char *name;
+};
+
+static void wait_with_qps(const struct ibv_mr *mr, unsigned int nr)
 {
-	unsigned int i, nr = *(const unsigned int *)arg;
-	double alone = bystander_best(3, 0);
-	int ready[2];
-	pid_t pid;
+	struct mem mem = mem_open(HOST, 0, 4096);
+	struct ibv_cq *cq = cq_create();
+	unsigned int i, side;
 
-	if (pipe(ready))
-		fail("pipe: %s", strerror(errno));
-	pid = fork();
-	if (!pid) {
-		struct slow_file f;
-		struct ibv_mr *mr;
-		struct ibv_cq *cq;
-		struct mem mem;
+	for (i = 0; i < nr / 2; i++) {
+		struct ibv_qp *qp[2];
+		struct peer peer[2];
 
-		dev_open(dev_name());
-		f = slow_file_open(LEN, SEED);
-		mr = reg(f.addr, LEN, ODP);
-		mem = mem_open(HOST, 0, 4096);
-		cq = cq_create();
-		for (i = 0; i < nr / 2; i++) {
-			struct ibv_qp *a = qp_create(cq, IBV_QPT_RC, NULL, 0);
-			struct ibv_qp *b = qp_create(cq, IBV_QPT_RC, NULL, 0);
-			struct peer pa = { a->qp_num, dev.gid };
-			struct peer pb = { b->qp_num, dev.gid };
-			struct hello me = {
-				.addr = (uintptr_t)f.addr + i % PAGES * 4096,
-				.rkey = mr->rkey,
-			};
-
-			/* For ever. */
-			qp_connect_for(a, &pb, 0, 7);
-			qp_connect_for(b, &pa, 0, 7);
-			post_write(a, &mem, 64, &me);
-			post_write(b, &mem, 64, &me);
+		for (side = 0; side < 2; side++) {
+			qp[side] = qp_create(cq, IBV_QPT_RC, NULL, 0);
+			peer[side] = (struct peer){ qp[side]->qp_num, dev.gid };
 		}
-		pass(ready[1]);
-		for (;;)
-			pause();
+		/* For ever. */
+		for (side = 0; side < 2; side++)
+			qp_connect_for(qp[side], &peer[!side], 0, 7);
+		for (side = 0; side < 2; side++)
+			rdma_post(qp[side], IBV_WR_RDMA_WRITE, sge(&mem, 0, 64),
+				  (uintptr_t)mr->addr + i % PAGES * 4096,
+				  mr->rkey);
 	}
-	close(ready[1]);
-	if (!await(ready[0]))
-		fail("%u QPs cannot be had", nr);
-	usleep(200000);
-	want_undisturbed(alone, pid, "QPs that wait");
 }
 
-/* Prefetches of what never comes. */
-static void run_prefetch(const void *arg)
+static void wait_with_prefetches(const struct ibv_mr *mr, unsigned int nr)
 {
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < nr; i++) {
+		struct ibv_sge s = {
+			(uintptr_t)mr->addr + i % PAGES * 4096, 4096, mr->lkey,
+		};
+
+		err = uverbs_advise_mr(dev.pd, i & 1, 0, &s, 1);
+		if (err)
+			fail("prefetch %u: %s", i, strerror(err));
+	}
+}
+
+/* A process that waits in many places, and is then killed. */
+static void run_bystander(const void *arg)
+{
+	const struct waiter *w = arg;
 	double alone = bystander_best(3, 0);
 	int ready[2];
 	pid_t pid;
 
-	(void)arg;
-	if (pipe(ready))
-		fail("pipe: %s", strerror(errno));
+	make_pipe(ready);
 	pid = fork();
 	if (!pid) {
 		struct slow_file f;
-		struct ibv_mr *mr;
-		unsigned int i;
-		int err;
 
 		dev_open(dev_name());
 		f = slow_file_open(LEN, SEED);
-		mr = reg(f.addr, LEN, ODP);
-		for (i = 0; i < 1000; i++) {
-			struct ibv_sge s = {
-				(uintptr_t)f.addr + i % PAGES * 4096, 4096,
-				mr->lkey,
-			};
-
-			err = uverbs_advise_mr(dev.pd, i & 1, 0, &s, 1);
-			if (err)
-				fail("prefetch %u: %s", i, strerror(err));
-		}
+		w->wait(reg(f.addr, LEN, ODP), w->nr);
 		pass(ready[1]);
 		for (;;)
 			pause();
 	}
 	close(ready[1]);
 	if (!await(ready[0]))
-		fail("it cannot prefetch");
-	want_undisturbed(alone, pid, "prefetches");
+		fail("%u %s cannot be had", w->nr, w->name);
+	usleep(200000);
+	want_undisturbed(alone, pid, w->name);
 }
 
 int main(int argc, char **argv)
 {
 	static const bool orders[] = { false, true };
-	/* A debug kernel takes 7 ms to destroy a QP. */
-	static const unsigned int crowds[] = { 2000, 200 };
 	static enum part parts[NR_PARTS];
 	static struct never nevers[NR_PARTS][NR_ENDS];
+	struct waiter prefetches = { wait_with_prefetches, 1000, "prefetches" };
+	struct waiter qps = { wait_with_qps, 2000, "QPs that wait" };
 	unsigned int i, j;
 
 	test_init(argc, argv);
+	/* A debug kernel takes 7 ms to destroy one. */
+	if (slow)
+		qps.nr = 200;
 	for (i = 0; i < NR_PARTS; i++) {
 		parts[i] = i;
 		run_case(run_late, &parts[i], "late/%s", part_names[i]);
@@ -616,7 +564,7 @@ int main(int argc, char **argv)
 	run_case(run_peer, NULL, "peer/timeout");
 	run_case(run_killed, &orders[0], "peer/killed");
 	run_case(run_killed, &orders[1], "peer/killed-after-the-owner");
-	run_case(run_crowd, &crowds[slow], "bystander/%u-qps", crowds[slow]);
-	run_case(run_prefetch, NULL, "bystander/prefetch");
+	run_case(run_bystander, &qps, "bystander/%u-qps", qps.nr);
+	run_case(run_bystander, &prefetches, "bystander/prefetch");
 	return test_done();
 }

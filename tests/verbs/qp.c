@@ -243,6 +243,15 @@ enum ibv_qp_state qp_state(struct ibv_qp *qp)
 	return attr.qp_state;
 }
 
+void to_state(struct ibv_qp *qp, enum ibv_qp_state state)
+{
+	struct ibv_qp_attr attr = { .qp_state = state };
+	int err = ibv_modify_qp(qp, &attr, IBV_QP_STATE);
+
+	if (err)
+		fail("ibv_modify_qp to state %d: %s", state, strerror(err));
+}
+
 void pair_open(struct pair *p, enum ibv_qp_type type, int flags)
 {
 	struct ibv_ah_attr to = address(&dev.gid);
@@ -338,8 +347,8 @@ void want_wc(struct ibv_cq *cq, size_t bytes, enum ibv_wc_status want,
 		     ibv_wc_status_str(wc.status), ibv_wc_status_str(want));
 }
 
-enum ibv_wc_status rdma(struct pair *p, enum ibv_wr_opcode op,
-			struct ibv_sge local, uint64_t remote, uint32_t rkey)
+void rdma_post(struct ibv_qp *qp, enum ibv_wr_opcode op, struct ibv_sge local,
+	       uint64_t remote, uint32_t rkey)
 {
 	struct ibv_send_wr wr = {
 		.opcode = op,
@@ -348,7 +357,13 @@ enum ibv_wc_status rdma(struct pair *p, enum ibv_wr_opcode op,
 		.wr.rdma = { .remote_addr = remote, .rkey = rkey },
 	};
 
-	post(p->qp[0], &wr);
+	post(qp, &wr);
+}
+
+enum ibv_wc_status rdma(struct pair *p, enum ibv_wr_opcode op,
+			struct ibv_sge local, uint64_t remote, uint32_t rkey)
+{
+	rdma_post(p->qp[0], op, local, remote, rkey);
 	return wait_wc(p->cq[0], local.length,
 		       op == IBV_WR_RDMA_READ ? "RDMA read" : "RDMA write").status;
 }

@@ -4,6 +4,7 @@
  * the same process registers what can be, and uses it.
  */
 #include "common.h"
+#include "sysfs.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -79,15 +80,6 @@ static void refused_or_useless(uint8_t *addr, size_t len, int want)
 		want_errno(err, want, "on demand");
 	}
 	still_works();
-}
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		fail("cannot write %s to %s: %s", text, path, strerror(errno));
-	close(fd);
 }
 
 /* The same BAR, through a file whose mappings nobody exports. */

@@ -114,6 +114,26 @@ void join_killed(pid_t pid, int sig, const char *what)
 		     status, sig);
 }
 
+double at_once(void)
+{
+	return slow ? 4 : 1;
+}
+
+void want_killed_at_once(pid_t pid, const char *what)
+{
+	double began = now();
+
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, WNOHANG) != pid) {
+		if (now() - began > 10 * at_once())
+			fail("%s is still there %.0f s after SIGKILL", what,
+			     now() - began);
+		usleep(1000);
+	}
+	if (now() - began > at_once())
+		fail("%s died %.1f s after SIGKILL", what, now() - began);
+}
+
 /* Wait for the case; a process that does not even die has hung the kernel. */
 static bool wait_case(pid_t pid, int *status, int seconds)
 {
@@ -215,6 +235,12 @@ bool kmsg_has(int fd, double seconds, const char *word, const char *other)
 			return true;
 	}
 	return false;
+}
+
+void make_pipe(int fd[2])
+{
+	if (pipe(fd))
+		fail("pipe: %s", strerror(errno));
 }
 
 void pass(int fd)

@@ -8,15 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static void reset(struct ibv_qp *qp)
-{
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RESET };
-	int err = ibv_modify_qp(qp, &attr, IBV_QP_STATE);
-
-	if (err)
-		fail("ibv_modify_qp to RESET: %s", strerror(err));
-}
-
 static void want_reset(struct ibv_qp *qp, const char *which, int round)
 {
 	enum ibv_qp_state state = qp_state(qp);
@@ -33,14 +24,6 @@ static void run_reset(const void *arg)
 	const int first = *(const int *)arg, rounds = slow ? 300 : 1500;
 	struct mem mem = mem_open(HOST, 0, 4096);
 	struct ibv_sge s = sge(&mem, 0, 64);
-	struct ibv_send_wr wr = {
-		.sg_list = &s, .num_sge = 1, .opcode = IBV_WR_RDMA_WRITE,
-		.send_flags = IBV_SEND_SIGNALED,
-		.wr.rdma = {
-			.remote_addr = (uintptr_t)mem.addr,
-			.rkey = mem.mr->rkey ^ 0xff,
-		},
-	};
 	struct peer peer[2];
 	struct ibv_wc wc;
 	struct pair p;
@@ -50,10 +33,11 @@ static void run_reset(const void *arg)
 	for (i = 0; i < 2; i++)
 		peer[i] = (struct peer){ p.qp[i]->qp_num, dev.gid };
 	for (round = 0; round < rounds; round++) {
-		post(p.qp[0], &wr);
+		rdma_post(p.qp[0], IBV_WR_RDMA_WRITE, s, (uintptr_t)mem.addr,
+			  mem.mr->rkey ^ 0xff);
 		usleep(rand() % 100);
-		reset(p.qp[first]);
-		reset(p.qp[!first]);
+		to_state(p.qp[first], IBV_QPS_RESET);
+		to_state(p.qp[!first], IBV_QPS_RESET);
 		for (i = 0; i < 2; i++)
 			want_reset(p.qp[i], names[i], round);
 		/* INIT, RTR, RTS: nothing of the error is left. */

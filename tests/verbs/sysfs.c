@@ -1,25 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #include "sysfs.h"
 
-#include "../verbs/common.h"
+#include "common.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+static int try_write(const char *path, const char *text)
+{
+	ssize_t n;
+	int fd;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	errno = EIO;		/* of a part */
+	n = write(fd, text, strlen(text));
+	close(fd);
+	return n == (ssize_t)strlen(text) ? 0 : -1;
+}
+
 int write_in(const char *folder, const char *name, const char *text)
 {
 	char path[256];
-	int fd, n;
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return -1;
-	n = write(fd, text, strlen(text));
-	close(fd);
-	return n < 0 ? -1 : 0;
+	return try_write(path, text);
+}
+
+void write_file(const char *path, const char *text)
+{
+	if (try_write(path, text))
+		fail("cannot write %s to %s: %s", text, path, strerror(errno));
 }
 
 void put_in(const char *folder, const char *name, const char *text)
