@@ -88,6 +88,11 @@ struct ibv_qp *dmae_create_qp_ex(struct ibv_context *context,
 	struct dmae_qp *qp;
 	int ret;
 
+	if (attr->comp_mask & ~(IBV_QP_INIT_ATTR_PD |
+				IBV_QP_INIT_ATTR_SEND_OPS_FLAGS)) {
+		errno = EOPNOTSUPP;
+		return NULL;
+	}
 	qp = calloc(1, sizeof(*qp));
 	if (!qp)
 		return NULL;

@@ -101,6 +101,7 @@ static int put_send(struct dmae_qp *qp, const struct ibv_send_wr *wr)
 		wqe->atomic.compare_add = wr->wr.atomic.compare_add;
 		wqe->atomic.swap = wr->wr.atomic.swap;
 		wqe->atomic.rkey = wr->wr.atomic.rkey;
+		wqe->atomic.reserved = 0;
 		break;
 	default:
 		return EINVAL;
@@ -271,6 +272,7 @@ static void wr_atomic(struct ibv_qp_ex *ex, enum ibv_wr_opcode opcode,
 		wqe->atomic.compare_add = compare_add;
 		wqe->atomic.swap = swap;
 		wqe->atomic.rkey = rkey;
+		wqe->atomic.reserved = 0;
 	}
 }
 

@@ -10,7 +10,8 @@ debian13_packages=(debootstrap debian-archive-keyring)
 
 # What is run there: what links with that libibverbs, what starts applications, what
 # needs qxl, and what takes devices away under QEMU 10.
-debian13_names=(kernel-base provider exporters-base/removal exporters-base/vram apps-dmae dmae/iommu)
+debian13_names=(kernel-base provider exporters-base/removal exporters-base/vram apps-dmae
+	pyverbs pyverbs-dmae dmae/iommu)
 
 test_debian13() {
 	local name why as_root=() debian13_root

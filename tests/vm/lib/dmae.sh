@@ -22,6 +22,9 @@ test_exporters_dmae() {
 	programs_suite exporters exporters-dmae base "$1" -M exporters "${on_dmae[@]}"
 }
 
+test_pyverbs_dmae() {
+	guest_suite pyverbs-dmae base "${on_dmae[@]}" -- "$top/tests/verbs/pyverbs.sh"
+}
 test_apps_dmae() {
 	local programs
 
@@ -38,7 +41,7 @@ test_apps_dmae() {
 #
 # machine        common       domain   BAR  CPU address   programs
 dmae_machines='
-switch           switch       none     low  yes physical  crowd,errors,events,peers,races,states,dmabuf,removal
+switch           switch       none     low  yes physical  crowd,errors,events,peers,races,states,unknown,dmabuf,removal
 acs_redirect     switch       none     low  yes physical
 root_ports       root-ports   none     low  yes physical
 host_bridges     host-bridges none     low  yes physical

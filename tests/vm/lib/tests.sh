@@ -27,6 +27,8 @@ dmae		kernel-base
 # What a release runs beside it: slow, and rarely finds anything.
 more_jobs='
 exporters-dmae	kernel-base
+pyverbs		kernel-base
+pyverbs-dmae	kernel-base
 model-long
 debug-more	kernel-debug
 debug-dmae-more	kernel-debug
@@ -39,7 +41,8 @@ debian13
 '
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
-	libcmocka-dev libdrm-dev rdmacm-utils valgrind ucx-utils openmpi-bin jq)
+	libcmocka-dev libdrm-dev rdmacm-utils valgrind ucx-utils openmpi-bin jq
+	python3-pyverbs)
 
 cmd_test() {
 	local name=${1:-} jobs only='' jobs_began=$SECONDS
@@ -483,6 +486,11 @@ test_apps() {
 
 	chosen "$1" "$top"/tests/apps/*.sh
 	guest_suite apps base -- "${programs[@]}"
+}
+
+# rdma-core's own tests.
+test_pyverbs() {
+	guest_suite pyverbs base -- "$top/tests/verbs/pyverbs.sh"
 }
 
 # KUnit runs while the kernel boots.
