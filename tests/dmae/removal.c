@@ -4,6 +4,7 @@
  * are: what was posted completes, with an error at the end, nothing is written
  * any more when it is gone, and what has nothing to do with it goes on.
  */
+#include "../verbs/slow_file.h"
 #include "../verbs/sysfs.h"
 #include "engine.h"
 
@@ -199,12 +200,12 @@ static void do_link_delete(void)
 }
 
 static const struct leave {
-	const char *name;
+	const char *name, *parked;
 	void (*leave)(void);
 } leaves[] = {
-	{ "unbind", do_unbind },
-	{ "remove", do_remove },
-	{ "link-delete", do_link_delete },
+	{ "unbind", "unbind/parked", do_unbind },
+	{ "remove", "remove/parked", do_remove },
+	{ "link-delete", "link-delete/parked", do_link_delete },
 };
 
 static void run_leave(const void *arg)
@@ -228,6 +229,42 @@ static void run_leave(const void *arg)
 	want_fatal_event();
 	want_device_gone();
 	expect(GPU0, case_name(), at, p, LEN);
+	others_live();
+}
+
+/* Requests that wait for pages that never come do not keep it. */
+static void run_parked(const void *arg)
+{
+	const struct leave *how = arg;
+	struct slow_file file = slow_file_open(LEN, 1);
+	struct mem host = mem_open(HOST, 0, LEN);
+	struct mem late = { file.addr, LEN, NULL };
+	double began = now();
+	struct pair pairs[2];
+	size_t i;
+
+	late.mr = reg(late.addr, LEN, ACCESS_ALL | IBV_ACCESS_ON_DEMAND);
+	for (i = 0; i < ARRAY_SIZE(pairs); i++)
+		pair_open(&pairs[i], IBV_QPT_RC, PAIR_PATIENT);
+	/* The requester's own page, and the peer's. */
+	rdma_post(pairs[0].qp[0], IBV_WR_RDMA_WRITE, sge(&late, 0, LEN),
+		  (uintptr_t)host.addr, host.mr->rkey);
+	rdma_post(pairs[1].qp[0], IBV_WR_RDMA_WRITE, sge(&host, 0, LEN),
+		  (uintptr_t)late.addr, late.mr->rkey);
+	while (!*file.waiting) {
+		if (now() > began + patience(0))
+			fail("nobody asks for a page");
+		usleep(1000);
+	}
+	usleep(100000);
+	began = now();
+	how->leave();
+	if (now() - began > at_once())
+		fail("it took %.1f s", now() - began);
+	for (i = 0; i < ARRAY_SIZE(pairs); i++)
+		want_wc(pairs[i].cq[0], 0, IBV_WC_WR_FLUSH_ERR, "without its page");
+	want_fatal_event();
+	want_device_gone();
 	others_live();
 }
 
@@ -309,6 +346,8 @@ int main(int argc, char **argv)
 	test(run_reset, &gpu, "reset/gpu");
 	for (i = 0; i < ARRAY_SIZE(leaves); i++)
 		test(run_leave, &leaves[i], leaves[i].name);
+	for (i = 0; i < ARRAY_SIZE(leaves); i++)
+		test(run_parked, &leaves[i], leaves[i].parked);
 	test(run_netdev, NULL, "netdev");
 	test(run_again, NULL, "made-anew");
 	return test_done();

@@ -140,6 +140,32 @@ static void run_way(const void *arg)
 	exercise(b.mr, (uintptr_t)b.addr, LEN, b.view, "another MR");
 }
 
+/*
+ * An event names an MR by its lkey. Nobody gets it who might be taken for that MR,
+ * nor the event of one that is gone.
+ */
+static void run_lkey(const void *arg)
+{
+	struct area a = area_open(0);
+	uint8_t *p = host_map(LEN);
+	uint32_t lkey = a.mr->lkey;
+	struct ibv_mr *mr;
+	int i;
+
+	(void)arg;
+	unmap(a.addr, LEN);
+	dereg(a.mr);
+	for (i = 0; i < 2000; i++) {
+		mr = reg(p, LEN, IBV_ACCESS_LOCAL_WRITE);
+		if (mr->lkey == lkey)
+			fail("MR %d after it has the lkey of a revoked MR", i);
+		dereg(mr);
+	}
+	mr = reg(p, LEN, IBV_ACCESS_LOCAL_WRITE);
+	if (event_comes(mr, 0.1))
+		fail("host memory was revoked");
+}
+
 /* Memory of the host is pinned, and nobody takes it back. */
 static void run_pinned(const void *arg)
 {
@@ -164,6 +190,7 @@ int main(int argc, char **argv)
 	run_case(run_works, NULL, "works");
 	for (i = 0; i < ARRAY_SIZE(ways); i++)
 		run_case(run_way, &ways[i], "%s", ways[i].name);
+	run_case(run_lkey, NULL, "lkey");
 	run_case(run_pinned, NULL, "host-memory");
 	return test_done();
 }

@@ -10,14 +10,19 @@ enum { TRANS = IBV_REREG_MR_CHANGE_TRANSLATION,
        ACCESS = IBV_REREG_MR_CHANGE_ACCESS,
        PD = IBV_REREG_MR_CHANGE_PD };
 
+/* Peers have the rkey, which stays unless the translation changes. */
 static void rereg(struct ibv_mr *mr, int flags, void *addr, size_t len,
 		  int access)
 {
+	uint32_t lkey = mr->lkey, rkey = mr->rkey;
 	int err = uverbs_rereg_mr(mr, flags, dev.pd, addr, len, access);
 
 	if (err)
 		fail("ibv_rereg_mr, flags 0x%x, %zu bytes, access 0x%x: %s",
 		     flags, len, access, strerrorname_np(err));
+	if (!(flags & TRANS) && (mr->lkey != lkey || mr->rkey != rkey))
+		fail("ibv_rereg_mr, flags 0x%x: keys 0x%x and 0x%x became 0x%x and 0x%x",
+		     flags, lkey, rkey, mr->lkey, mr->rkey);
 }
 
 static void want_access(struct ibv_mr *mr, void *addr, enum ibv_wr_opcode op,

@@ -67,18 +67,7 @@ static struct workqueue_struct *odp_fault_wq;
 
 /* ---- faults: under odp_fault_lock ---- */
 
-/*
- * Nobody works on it, nor will. Who waits for it may free it after he has taken
- * the lock once, as ib_umem_fault_cancel() does.
- */
-static void fault_end(struct ib_umem_fault *fault, int err)
-{
-	fault->err = err;
-	/* Pairs with ib_umem_fault_pending(). */
-	smp_store_release(&fault->umem_odp, NULL);
-	fault->done(fault);
-}
-
+/* Nobody works on it, and it waits for nobody. */
 static void fault_take_out(struct ib_umem_fault *fault)
 {
 	if (fault->thread)
@@ -86,6 +75,19 @@ static void fault_take_out(struct ib_umem_fault *fault)
 	else
 		list_del(&fault->node);
 	fault->thread = NULL;
+}
+
+/*
+ * Who waits for it may free it after he has taken the lock once, as
+ * ib_umem_fault_cancel() does.
+ */
+static void fault_end(struct ib_umem_fault *fault, int err)
+{
+	fault_take_out(fault);
+	fault->err = err;
+	/* Pairs with ib_umem_fault_pending(). */
+	smp_store_release(&fault->umem_odp, NULL);
+	fault->done(fault);
 }
 
 /* End all of a umem, or, if that is NULL, of a process. */
@@ -97,16 +99,12 @@ static void faults_end(struct odp_faulter *faulter,
 
 	for (i = 0; i < faulter->nr_threads; i++) {
 		fault = faulter->threads[i].fault;
-		if (fault && (!umem_odp || fault->umem_odp == umem_odp)) {
-			fault_take_out(fault);
+		if (fault && (!umem_odp || fault->umem_odp == umem_odp))
 			fault_end(fault, err);
-		}
 	}
 	list_for_each_entry_safe(fault, next, &faulter->waiting, node) {
-		if (!umem_odp || fault->umem_odp == umem_odp) {
-			fault_take_out(fault);
+		if (!umem_odp || fault->umem_odp == umem_odp)
 			fault_end(fault, err);
-		}
 	}
 }
 
@@ -218,13 +216,11 @@ static void thread_finish(struct odp_fault_thread *thread, int err)
 
 	spin_lock_irqsave(&odp_fault_lock, flags);
 	fault = thread->fault;
-	thread->fault = NULL;
 	if (fault && signal_pending(current) &&
 	    (err == -EINTR || err == -ERESTARTSYS)) {
-		fault->thread = NULL;
+		fault_take_out(fault);
 		list_add(&fault->node, &thread->faulter->waiting);
 	} else if (fault) {
-		fault->thread = NULL;
 		fault_end(fault, err);
 	}
 	spin_unlock_irqrestore(&odp_fault_lock, flags);

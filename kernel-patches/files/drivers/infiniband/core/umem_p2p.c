@@ -70,6 +70,36 @@ static const char *p2p_access_refusal(struct ib_device *dev, int contents)
 	return NULL;
 }
 
+/*
+ * A NIC may have on-demand paging for some transports only, which an application
+ * that has not asked for it would find out by work requests that fail.
+ */
+static void log_missing_odp(struct ib_device *dev)
+{
+	const u32 ud = IB_ODP_SUPPORT_SEND | IB_ODP_SUPPORT_RECV;
+	const u32 uc = ud | IB_ODP_SUPPORT_WRITE;
+	const u32 rc = uc | IB_ODP_SUPPORT_READ | IB_ODP_SUPPORT_ATOMIC;
+	const struct ib_odp_caps *caps = &dev->attrs.odp_caps;
+	bool no_rc = rc & ~caps->per_transport_caps.rc_odp_caps;
+	bool no_uc = uc & ~caps->per_transport_caps.uc_odp_caps;
+	bool no_ud = ud & ~caps->per_transport_caps.ud_odp_caps;
+
+	if (!(no_rc || no_uc || no_ud) || READ_ONCE(dev->p2p_odp_logged))
+		return;
+	WRITE_ONCE(dev->p2p_odp_logged, true);
+	ibdev_notice(dev,
+		     "an MR has device memory, for which not all operations of%s%s%s have on-demand paging here: those will fail\n",
+		     no_rc ? " RC" : "", no_uc ? " UC" : "",
+		     no_ud ? " UD" : "");
+}
+
+static void make_odp(struct ib_device *dev, unsigned int *access_flags)
+{
+	if (dev->attrs.kernel_cap_flags & IBK_ON_DEMAND_PAGING)
+		log_missing_odp(dev);
+	*access_flags |= IB_ACCESS_ON_DEMAND;
+}
+
 /* Tell whoever reads the log why a registration fails. */
 static int refuse_access(struct ib_device *dev, u64 start, u64 length,
 			 const char *reason, int err)
@@ -124,7 +154,7 @@ int ib_umem_p2p_access(struct ib_device *dev, u64 start, u64 length,
 	if (contents & IB_UMEM_PRIVATE && !(contents & IB_UMEM_NONE) &&
 	    !(*access_flags & IB_ACCESS_HUGETLB) &&
 	    dev->attrs.kernel_cap_flags & IBK_ON_DEMAND_PAGING) {
-		*access_flags |= IB_ACCESS_ON_DEMAND;
+		make_odp(dev, access_flags);
 		return 0;
 	}
 	if (likely(!(contents & IB_UMEM_P2P))) {
@@ -143,7 +173,7 @@ int ib_umem_p2p_access(struct ib_device *dev, u64 start, u64 length,
 	reason = p2p_access_refusal(dev, contents);
 	if (reason)
 		return refuse_access(dev, start, length, reason, -EOPNOTSUPP);
-	*access_flags |= IB_ACCESS_ON_DEMAND;
+	make_odp(dev, access_flags);
 	return 0;
 }
 

@@ -2,6 +2,10 @@
 /*
  * What the dmae driver and its user-space provider share: rings of work
  * requests and completions in memory that both map.
+ *
+ * Whatever is reserved, and flags without a name, are 0. The kernel refuses
+ * other values, so that they can get a meaning, and what a command of today
+ * has no structure for: with EOPNOTSUPP.
  */
 #ifndef DMAE_ABI_H
 #define DMAE_ABI_H
@@ -74,7 +78,6 @@ struct dmae_send_wqe {
 			__u32 reserved;
 		} ud;
 		struct {		/* the kernel's own QPs only */
-			__aligned_u64 mr;
 			__u32 key;
 			__u32 access;
 		} reg;

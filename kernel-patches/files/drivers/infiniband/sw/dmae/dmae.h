@@ -113,6 +113,16 @@ static inline struct ib_ucontext *dmae_udata_uctx(struct ib_udata *udata)
 						  ibuctx)->ibuctx : NULL;
 }
 
+/*
+ * The commands have no driver-specific input. What a later provider may send is
+ * refused with -EOPNOTSUPP, unless it is 0. Process context.
+ */
+static inline bool dmae_udata_is_clear(struct ib_udata *udata)
+{
+	return !udata || !udata->inlen ||
+	       ib_is_udata_cleared(udata, 0, udata->inlen);
+}
+
 extern bool dmae_odp;			/* module parameter odp */
 extern const struct ib_device_ops dmae_dev_ops;
 
@@ -122,7 +132,7 @@ void dmae_dealloc_driver(struct ib_device *ib_dev);
 /* ---- rings: dmae_ring.c ---- */
 
 struct dmae_ring_mem {
-	struct dmae_ring *ring;		/* vmalloc_user() */
+	struct dmae_ring *ring;		/* __vmalloc() */
 	u32 depth;			/* a power of two */
 	u32 stride;
 	size_t size;
@@ -254,12 +264,13 @@ struct dmae_mr {
 	u32 key;			/* lkey and rkey */
 	int access;			/* enum ib_access_flags */
 	struct ib_pd *pd;
+	unsigned int generation;	/* of key, access and pd */
 	u64 iova;
 	u64 length;
 	unsigned int first_offset;	/* of iova in its first page */
 
 	refcount_t refs;		/* operations that know it, and its owner */
-	refcount_t users;		/* of umem, shortly, and the owner */
+	refcount_t users;		/* who needs more of it, and the owner */
 	struct completion unused;	/* users is 0 */
 
 	struct xarray table;		/* its lock is that of what follows */
@@ -283,19 +294,12 @@ static inline struct dmae_mr *to_dmr(struct ib_mr *ibmr)
 	return container_of(ibmr, struct dmae_mr, ibmr);
 }
 
-/*
- * Find the MR that key names, and check that the PD, the range and the rights
- * (IB_ACCESS_*; 0 for local reads) are right. Any context. A reference, or
- * NULL. A key of 0 is local_dma_lkey and for QPs of the kernel only.
- */
-struct dmae_mr *dmae_mr_get(struct dmae_dev *dev, struct ib_pd *pd, u32 key,
-			    u64 addr, u64 len, int access, bool is_user);
 void dmae_mr_put(struct dmae_mr *mr);
 
 /* A piece of memory that an operation reads or writes. */
 struct dmae_span {
 	struct dmae_mr *mr;		/* a reference; NULL: addr is a DMA address */
-	u32 key;			/* mr was found with: it may change */
+	unsigned int generation;	/* of mr when its rights were checked */
 	u64 addr;
 	u32 len;
 	bool write;
@@ -303,6 +307,14 @@ struct dmae_span {
 	s8 hold;			/* index of mr->inflight, or -1 */
 };
 
+/*
+ * Find the MR that key names, and check that the PD, the range of the span and
+ * the rights (IB_ACCESS_*; 0 for local reads) are right. Any context. False, or
+ * the span has a reference. A key of 0 is local_dma_lkey and for QPs of the
+ * kernel only.
+ */
+bool dmae_span_get(struct dmae_span *span, struct dmae_dev *dev,
+		   struct ib_pd *pd, u32 key, int access, bool is_user);
 /*
  * Where byte @offset of the span is for the channel, and how many bytes from
  * there are contiguous (at most to the end of the span). Takes the span's hold
@@ -364,7 +376,8 @@ struct ib_mr *dmae_alloc_mr(struct ib_pd *pd, enum ib_mr_type type, u32 max);
 int dmae_map_mr_sg(struct ib_mr *ibmr, struct scatterlist *sg, int nents,
 		   unsigned int *offset);
 /* IB_WR_REG_MR, and IB_WR_LOCAL_INV or a peer's invalidate: process context. */
-int dmae_frmr_enable(struct dmae_mr *mr, u32 key, int access);
+int dmae_frmr_enable(struct dmae_dev *dev, struct ib_pd *pd, u32 key,
+		     int access);
 int dmae_frmr_invalidate(struct dmae_dev *dev, struct ib_pd *pd, u32 key);
 int dmae_fill_res_mr_entry(struct sk_buff *msg, struct ib_mr *ibmr);
 void dmae_mr_debugfs(struct dmae_dev *dev);

@@ -171,7 +171,7 @@ int dmae_create_cq(struct ib_cq *ibcq, const struct ib_cq_init_attr *attr,
 	struct dmae_cq *cq = to_dcq(ibcq);
 	int err;
 
-	if (attr->flags)
+	if (attr->flags || !dmae_udata_is_clear(udata))
 		return -EOPNOTSUPP;
 	if (!attr->cqe || attr->cqe > DMAE_MAX_CQE)
 		return -EINVAL;

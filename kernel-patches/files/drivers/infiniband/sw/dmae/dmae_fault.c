@@ -284,7 +284,7 @@ int dmae_span_fault(struct dmae_span *span, u32 offset, u32 len,
 		return -EFAULT;
 	/* What translation refuses for good, no fault helps. */
 	if (dmae_mr_faults(mr) && READ_ONCE(mr->valid) &&
-	    READ_ONCE(mr->key) == span->key)
+	    READ_ONCE(mr->generation) == span->generation)
 		err = mr_fault(mr, span->addr + offset, len, span->write,
 			       fault);
 	dmae_mr_unuse(mr);

@@ -86,18 +86,36 @@ static void frmr_set_valid(struct dmae_mr *mr, u32 key, int access)
 	mr->iova = mr->ibmr.iova;
 	mr->length = mr->ibmr.length;
 	mr->first_offset = mr->iova & (mr->ibmr.page_size - 1);
-	WRITE_ONCE(mr->key, key);
+	mr->key = key;
+	WRITE_ONCE(mr->generation, mr->generation + 1);
 	WRITE_ONCE(mr->valid, true);
 	xa_unlock(&mr->table);
 	xa_unlock_irqrestore(&dev->mrs, flags);
 }
 
-int dmae_frmr_enable(struct dmae_mr *mr, u32 key, int access)
+/* The FRMR that it is a key of, whatever part the ULP has chosen; as its user. */
+static struct dmae_mr *frmr_get(struct dmae_dev *dev, struct ib_pd *pd, u32 key)
 {
+	struct dmae_mr *mr;
+	unsigned long flags;
+
+	xa_lock_irqsave(&dev->mrs, flags);
+	mr = xa_load(&dev->mrs, key >> 8);
+	if (mr && (mr->kind != DMAE_MR_FAST || mr->pd != pd ||
+		   !dmae_mr_use(mr)))
+		mr = NULL;
+	xa_unlock_irqrestore(&dev->mrs, flags);
+	return mr;
+}
+
+int dmae_frmr_enable(struct dmae_dev *dev, struct ib_pd *pd, u32 key,
+		     int access)
+{
+	struct dmae_mr *mr = frmr_get(dev, pd, key);
 	unsigned int noio;
 	int err = -EINVAL;
 
-	if (mr->kind != DMAE_MR_FAST || key >> 8 != mr->key >> 8)
+	if (!mr)
 		return -EINVAL;
 
 	/* Maybe for the I/O that is to free memory. */
@@ -111,22 +129,9 @@ int dmae_frmr_enable(struct dmae_mr *mr, u32 key, int access)
 		dmae_table_zap(mr, 0, ULONG_MAX);
 	mutex_unlock(&mr->frmr_mutex);
 	memalloc_noio_restore(noio);
+
+	dmae_mr_unuse(mr);
 	return err;
-}
-
-static struct dmae_mr *frmr_get(struct dmae_dev *dev, struct ib_pd *pd, u32 key)
-{
-	struct dmae_mr *mr;
-	unsigned long flags;
-
-	xa_lock_irqsave(&dev->mrs, flags);
-	mr = xa_load(&dev->mrs, key >> 8);
-	if (mr && mr->kind == DMAE_MR_FAST && mr->key == key && mr->pd == pd)
-		refcount_inc(&mr->refs);
-	else
-		mr = NULL;
-	xa_unlock_irqrestore(&dev->mrs, flags);
-	return mr;
 }
 
 /* On return nothing reaches the memory. One that is invalid already may be. */
@@ -147,6 +152,6 @@ int dmae_frmr_invalidate(struct dmae_dev *dev, struct ib_pd *pd, u32 key)
 		dmae_table_zap(mr, 0, ULONG_MAX);
 	mutex_unlock(&mr->frmr_mutex);
 
-	dmae_mr_put(mr);
+	dmae_mr_unuse(mr);
 	return err;
 }

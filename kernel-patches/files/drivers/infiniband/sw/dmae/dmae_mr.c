@@ -2,7 +2,7 @@
 /*
  * Memory regions: their keys, what a key allows, how they come and go.
  *
- * What dmae_mr_get() looks at is read and changed under the lock of dev->mrs,
+ * What dmae_span_get() looks at is read and changed under the lock of dev->mrs,
  * what translation looks at under that of mr->table, which nests inside.
  */
 #include <linux/debugfs.h>
@@ -49,8 +49,8 @@ static bool mr_allows(const struct dmae_mr *mr, const struct ib_pd *pd, u32 key,
 	       (mr->kind == DMAE_MR_DMA || dmae_mr_covers(mr, addr, len));
 }
 
-struct dmae_mr *dmae_mr_get(struct dmae_dev *dev, struct ib_pd *pd, u32 key,
-			    u64 addr, u64 len, int access, bool is_user)
+bool dmae_span_get(struct dmae_span *span, struct dmae_dev *dev,
+		   struct ib_pd *pd, u32 key, int access, bool is_user)
 {
 	struct dmae_mr *mr;
 	unsigned long flags;
@@ -58,19 +58,21 @@ struct dmae_mr *dmae_mr_get(struct dmae_dev *dev, struct ib_pd *pd, u32 key,
 	if (!key) {
 		mr = &dmae_local_dma_mr;
 		if (is_user || (mr->access & access) != access)
-			return NULL;
+			return false;
 		refcount_inc(&mr->refs);
-		return mr;
+		span->mr = mr;
+		return true;
 	}
 
 	xa_lock_irqsave(&dev->mrs, flags);
 	mr = xa_load(&dev->mrs, key >> 8);
-	if (mr && mr_allows(mr, pd, key, addr, len, access))
+	if (mr && mr_allows(mr, pd, key, span->addr, span->len, access)) {
 		refcount_inc(&mr->refs);
-	else
-		mr = NULL;
+		span->mr = mr;
+		span->generation = mr->generation;
+	}
 	xa_unlock_irqrestore(&dev->mrs, flags);
-	return mr;
+	return span->mr;
 }
 
 void dmae_mr_put(struct dmae_mr *mr)
@@ -224,6 +226,8 @@ struct ib_mr *dmae_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
 	struct dmae_mr *mr;
 	int err;
 
+	if (!dmae_udata_is_clear(udata))
+		return ERR_PTR(-EOPNOTSUPP);
 	mr = mr_alloc_user(pd, odp ? DMAE_MR_ODP : DMAE_MR_PINNED, start,
 			   length, iova, access);
 	if (IS_ERR(mr))
@@ -245,6 +249,8 @@ struct ib_mr *dmae_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length,
 	struct dmae_mr *mr;
 	int err;
 
+	if (!dmae_udata_is_clear(&attrs->driver_udata))
+		return ERR_PTR(-EOPNOTSUPP);
 	mr = mr_alloc_user(pd, DMAE_MR_DMABUF, offset, length, iova, access);
 	if (IS_ERR(mr))
 		return ERR_CAST(mr);
@@ -259,26 +265,21 @@ struct ib_mr *dmae_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset, u64 length,
 }
 
 /*
- * Rights and PD change in place, and the key with them: who checked the old
- * rights has the old key and translates nothing any more. What is in flight by
- * now finishes.
+ * Rights and PD change in place, and the generation with them: who checked the
+ * old ones translates nothing any more. What is in flight by now finishes.
  */
 static void mr_change(struct dmae_mr *mr, struct ib_pd *pd, int access)
 {
 	struct dmae_dev *dev = to_ddev(mr->ibmr.device);
 	unsigned long flags;
-	u32 key = (mr->key & ~0xff) | ((mr->key + 1) & 0xff);
 
 	xa_lock_irqsave(&dev->mrs, flags);
 	xa_lock(&mr->table);
 	mr->pd = pd;
 	mr->access = access;
-	WRITE_ONCE(mr->key, key);
+	WRITE_ONCE(mr->generation, mr->generation + 1);
 	xa_unlock(&mr->table);
 	xa_unlock_irqrestore(&dev->mrs, flags);
-
-	mr->ibmr.lkey = key;
-	mr->ibmr.rkey = key;
 }
 
 struct ib_mr *dmae_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
@@ -288,6 +289,8 @@ struct ib_mr *dmae_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
 	struct dmae_mr *mr = to_dmr(ibmr);
 	int err;
 
+	if (!dmae_udata_is_clear(udata))
+		return ERR_PTR(-EOPNOTSUPP);
 	if (flags & ~(IB_MR_REREG_TRANS | IB_MR_REREG_PD | IB_MR_REREG_ACCESS))
 		return ERR_PTR(-EOPNOTSUPP);
 	if (!(flags & IB_MR_REREG_ACCESS))

@@ -6,8 +6,8 @@
  * dmae_mr, and that alone: operations keep one for as long as they like. The
  * umem and the table are there until the MR is deregistered. Deregistration
  * clears valid under the table's lock, after which nobody translates; waits
- * for users, who begin a fault or look at a dma-buf; and then for what is in
- * flight. A fault of ODP has a hold on its umem, and fills the table as long as
+ * for users, who begin a fault, look at a dma-buf or change an FRMR; and then
+ * for what is in flight. A fault of ODP has a hold on its umem, and fills the table as long as
  * that was not released.
  */
 #ifndef DMAE_MR_H

@@ -11,6 +11,9 @@
 
 #include "dmae.h"
 
+#define DMAE_SEND_FLAGS	(DMAE_SEND_FENCE | DMAE_SEND_SIGNALED | \
+			 DMAE_SEND_SOLICITED | DMAE_SEND_INLINE)
+
 #define DMAE_RC		BIT(IB_QPT_RC)
 #define DMAE_CONNECTED	(DMAE_RC | BIT(IB_QPT_UC))
 #define DMAE_ANY	(DMAE_CONNECTED | BIT(IB_QPT_UD) | BIT(IB_QPT_GSI))
@@ -101,6 +104,20 @@ static const struct dmae_opcode *dmae_op_kind(const struct dmae_op *op)
 	return kind->local && op->qp->is_user ? NULL : kind;
 }
 
+/* It asks for nothing that a later version may do. */
+static bool dmae_op_is_known(const struct dmae_op *op)
+{
+	const struct dmae_send_wqe *wqe = &op->wqe;
+
+	if (wqe->reserved || (wqe->flags & ~DMAE_SEND_FLAGS))
+		return false;
+	if (dmae_qp_is_datagram(op->qp))
+		return !wqe->ud.reserved;
+	if (op->kind->atomic)
+		return !wqe->atomic.reserved;
+	return !op->kind->access || !wqe->rdma.reserved;
+}
+
 /* How long a message may be. */
 static u32 dmae_op_max_length(const struct dmae_op *op)
 {
@@ -166,7 +183,7 @@ enum ib_wc_status dmae_op_read(struct dmae_op *op, const void *entry)
 	/* As above: all that follows is about the copy. */
 	barrier();
 	op->kind = dmae_op_kind(op);
-	if (!op->kind)
+	if (!op->kind || !dmae_op_is_known(op))
 		return IB_WC_LOC_QP_OP_ERR;
 
 	if (op->wqe.flags & DMAE_SEND_INLINE)
@@ -248,18 +265,11 @@ static int dmae_spans_add(struct dmae_op *op, struct dmae_spans *spans,
 			  struct ib_pd *pd, const struct dmae_sge *sge,
 			  int access, bool is_user)
 {
-	struct dmae_dev *dev = to_ddev(op->qp->ibqp.device);
-	struct dmae_mr *mr;
+	struct dmae_span *span = &spans->span[spans->nr];
 
 	if (!sge->length)
 		return 0;
-	mr = dmae_mr_get(dev, pd, sge->lkey, sge->addr, sge->length, access,
-			 is_user);
-	if (!mr)
-		return -EACCES;
-	spans->span[spans->nr++] = (struct dmae_span) {
-		.mr = mr,
-		.key = sge->lkey,
+	*span = (struct dmae_span) {
 		.addr = sge->addr,
 		.len = sge->length,
 		.write = access & (IB_ACCESS_LOCAL_WRITE |
@@ -268,6 +278,10 @@ static int dmae_spans_add(struct dmae_op *op, struct dmae_spans *spans,
 		.remote = op->peer,
 		.hold = -1,
 	};
+	if (!dmae_span_get(span, to_ddev(op->qp->ibqp.device), pd, sge->lkey,
+			   access, is_user))
+		return -EACCES;
+	spans->nr++;
 	return 0;
 }
 

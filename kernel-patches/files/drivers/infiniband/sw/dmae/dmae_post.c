@@ -35,7 +35,6 @@ static void dmae_fill_ud(struct dmae_send_wqe *wqe, const struct ib_ud_wr *wr)
 
 static void dmae_fill_reg(struct dmae_send_wqe *wqe, const struct ib_reg_wr *wr)
 {
-	wqe->reg.mr = (uintptr_t)to_dmr(wr->mr);
 	wqe->reg.key = wr->key;
 	wqe->reg.access = wr->access;
 }

@@ -299,7 +299,8 @@ int dmae_modify_qp(struct ib_qp *ibqp, struct ib_qp_attr *attr, int mask,
 	struct dmae_qp *qp = to_dqp(ibqp);
 	int err;
 
-	if (mask & (~IB_QP_ATTR_STANDARD_BITS | IB_QP_CAP | IB_QP_ALT_PATH))
+	if ((mask & (~IB_QP_ATTR_STANDARD_BITS | IB_QP_CAP | IB_QP_ALT_PATH)) ||
+	    !dmae_udata_is_clear(udata))
 		return -EOPNOTSUPP;
 
 	/* Of two that reset it, the second does nothing while the first waits. */
@@ -395,7 +396,7 @@ static int dmae_qp_alloc_slots(struct dmae_qp *qp)
 	qp->slot_size = ALIGN(qp->slot_size, sizeof(u64));
 	qp->slots = dma_alloc_coherent(dev->dma_device,
 				       DMAE_WINDOW * qp->slot_size,
-				       &qp->slots_dma, GFP_KERNEL);
+				       &qp->slots_dma, GFP_KERNEL_ACCOUNT);
 	return qp->slots ? 0 : -ENOMEM;
 }
 
@@ -509,6 +510,8 @@ int dmae_create_qp(struct ib_qp *ibqp, struct ib_qp_init_attr *attr,
 	struct dmae_qp *qp = to_dqp(ibqp);
 	int err;
 
+	if (!dmae_udata_is_clear(udata))
+		return -EOPNOTSUPP;
 	err = dmae_qp_check(attr, udata);
 	if (err)
 		return err;

@@ -17,6 +17,7 @@
 struct dmae_ring_map {
 	struct rdma_user_mmap_entry entry;
 	struct dmae_ring *ring;
+	size_t size;
 };
 
 static int dmae_ring_offer(struct dmae_ring_mem *mem, struct ib_ucontext *uctx)
@@ -27,6 +28,7 @@ static int dmae_ring_offer(struct dmae_ring_mem *mem, struct ib_ucontext *uctx)
 	if (!map)
 		return -ENOMEM;
 	map->ring = mem->ring;
+	map->size = mem->size;
 	err = rdma_user_mmap_entry_insert(uctx, &map->entry, mem->size);
 	if (err) {
 		kfree(map);
@@ -45,7 +47,7 @@ int dmae_ring_alloc(struct dmae_ring_mem *mem, u32 depth, u32 stride,
 	mem->depth = roundup_pow_of_two(max(depth, 1));
 	mem->stride = stride;
 	mem->size = PAGE_ALIGN(DMAE_RING_ENTRIES + (size_t)mem->depth * stride);
-	mem->ring = vmalloc_user(mem->size);
+	mem->ring = __vmalloc(mem->size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!mem->ring)
 		return -ENOMEM;
 	if (!uctx)
@@ -78,6 +80,21 @@ void dmae_ring_resp(struct dmae_ring_mem *mem, struct dmae_ring_resp *resp)
 	resp->stride = mem->stride;
 }
 
+/* As remap_vmalloc_range() does: nothing that is charged is VM_USERMAP. */
+static int dmae_ring_insert(struct dmae_ring_map *map,
+			    struct vm_area_struct *vma)
+{
+	size_t offset;
+	int err = 0;
+
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	for (offset = 0; offset < map->size && !err; offset += PAGE_SIZE)
+		err = vm_insert_page(vma, vma->vm_start + offset,
+				     vmalloc_to_page((void *)map->ring +
+						     offset));
+	return err;
+}
+
 int dmae_mmap(struct ib_ucontext *uctx, struct vm_area_struct *vma)
 {
 	struct rdma_user_mmap_entry *entry;
@@ -93,7 +110,7 @@ int dmae_mmap(struct ib_ucontext *uctx, struct vm_area_struct *vma)
 	if (!entry)
 		return -EINVAL;
 	map = container_of(entry, struct dmae_ring_map, entry);
-	err = remap_vmalloc_range(vma, map->ring, 0);
+	err = dmae_ring_insert(map, vma);
 	rdma_user_mmap_entry_put(entry);
 	return err;
 }

@@ -48,7 +48,7 @@ static int dmae_rq_take_locked(struct dmae_rq *rq, struct dmae_recv *recv)
 	wqe = dmae_ring_entry(&rq->ring, rq->consumer);
 	recv->wr_id = READ_ONCE(wqe->wr_id);
 	recv->num_sge = READ_ONCE(wqe->num_sge);
-	if (recv->num_sge > rq->max_sge)
+	if (recv->num_sge > rq->max_sge || READ_ONCE(wqe->reserved))
 		return -EINVAL;
 	memcpy(recv->sge, wqe + 1, recv->num_sge * sizeof(*recv->sge));
 	recv->index = rq->consumer++;
@@ -163,7 +163,7 @@ int dmae_create_srq(struct ib_srq *ibsrq, struct ib_srq_init_attr *attr,
 	struct dmae_srq *srq = to_dsrq(ibsrq);
 	int err;
 
-	if (attr->srq_type != IB_SRQT_BASIC)
+	if (attr->srq_type != IB_SRQT_BASIC || !dmae_udata_is_clear(udata))
 		return -EOPNOTSUPP;
 	if (!attr->attr.max_wr || attr->attr.max_wr > DMAE_MAX_SRQ_WR)
 		return -EINVAL;
@@ -189,7 +189,7 @@ int dmae_modify_srq(struct ib_srq *ibsrq, struct ib_srq_attr *attr,
 	struct dmae_srq *srq = to_dsrq(ibsrq);
 	unsigned long flags;
 
-	if (mask & ~IB_SRQ_LIMIT)
+	if ((mask & ~IB_SRQ_LIMIT) || !dmae_udata_is_clear(udata))
 		return -EOPNOTSUPP;
 	if (!(mask & IB_SRQ_LIMIT))
 		return 0;

@@ -181,6 +181,7 @@ static bool dmae_op_is_oldest(struct dmae_op *op)
 static int dmae_op_local(struct dmae_op *op, bool in_work)
 {
 	struct dmae_qp *qp = op->qp;
+	struct dmae_dev *dev = to_ddev(qp->ibqp.device);
 	int err;
 
 	if (!dmae_op_is_oldest(op))
@@ -188,11 +189,10 @@ static int dmae_op_local(struct dmae_op *op, bool in_work)
 	if (!in_work)
 		return -EBUSY;
 	if (op->kind->wc == IB_WC_REG_MR)
-		err = dmae_frmr_enable((void *)(uintptr_t)op->wqe.reg.mr,
-				       op->wqe.reg.key, op->wqe.reg.access);
+		err = dmae_frmr_enable(dev, qp->ibqp.pd, op->wqe.reg.key,
+				       op->wqe.reg.access);
 	else
-		err = dmae_frmr_invalidate(to_ddev(qp->ibqp.device),
-					   qp->ibqp.pd, op->wqe.ex);
+		err = dmae_frmr_invalidate(dev, qp->ibqp.pd, op->wqe.ex);
 	if (err)
 		dmae_op_fail(op, IB_WC_LOC_QP_OP_ERR);
 	return 1;

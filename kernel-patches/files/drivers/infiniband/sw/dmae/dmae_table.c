@@ -284,7 +284,7 @@ static int mr_translate(struct dmae_mr *mr, const struct dmae_span *span,
 	u64 addr = span->addr + offset;
 	u32 left = span->len - offset;
 
-	if (!mr->valid || mr->key != span->key)
+	if (!mr->valid || mr->generation != span->generation)
 		return -EFAULT;
 
 	if (mr->kind == DMAE_MR_DMA) {

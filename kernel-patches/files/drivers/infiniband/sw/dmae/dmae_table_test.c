@@ -7,7 +7,7 @@
 #include <linux/kthread.h>
 #include <linux/prandom.h>
 
-#define TEST_KEY	0x1234
+#define TEST_GENERATION	2
 #define TEST_IOVA	0x7f0000000000ULL
 #define TEST_PAGES	0x100000UL
 #define PAGES(n)	((u64)(n) << PAGE_SHIFT)
@@ -29,7 +29,7 @@ static struct dmae_mr *test_mr(struct kunit *test, unsigned int first_offset)
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, free_table, mr));
 	mr->kind = DMAE_MR_PINNED;
-	mr->key = TEST_KEY;
+	mr->generation = TEST_GENERATION;
 	mr->valid = true;
 	mr->iova = TEST_IOVA + first_offset;
 	mr->length = PAGES(TEST_PAGES) - first_offset;
@@ -42,7 +42,7 @@ static struct dmae_span test_span(struct dmae_mr *mr, u64 offset, u32 len,
 {
 	return (struct dmae_span) {
 		.mr = mr,
-		.key = TEST_KEY,
+		.generation = TEST_GENERATION,
 		.addr = mr->iova + offset,
 		.len = len,
 		.write = write,
@@ -239,7 +239,7 @@ static void test_refused(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, dmae_table_fill(mr, 0, 1, DMA_A, true));
 
 	span = test_span(mr, 0, 1, false);
-	span.key++;
+	span.generation++;
 	KUNIT_EXPECT_EQ(test, -EFAULT,
 			dmae_span_translate(&span, 0, &dma, &len));
 	span = test_span(mr, mr->length, 1, false);

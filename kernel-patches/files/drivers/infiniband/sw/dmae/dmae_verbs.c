@@ -46,8 +46,8 @@ static int dmae_query_device(struct ib_device *ib_dev,
 			     struct ib_device_attr *attr,
 			     struct ib_udata *udata)
 {
-	if (udata->inlen || udata->outlen)
-		return -EINVAL;
+	if (!dmae_udata_is_clear(udata))
+		return -EOPNOTSUPP;
 
 	attr->sys_image_guid = ib_dev->node_guid;
 	attr->max_mr_size = ~0ull;
@@ -144,7 +144,7 @@ static int dmae_query_pkey(struct ib_device *ib_dev, u32 port, u16 index,
 
 static int dmae_alloc_ucontext(struct ib_ucontext *uctx, struct ib_udata *udata)
 {
-	return 0;
+	return dmae_udata_is_clear(udata) ? 0 : -EOPNOTSUPP;
 }
 
 static void dmae_dealloc_ucontext(struct ib_ucontext *uctx)
@@ -158,7 +158,7 @@ static void dmae_disassociate_ucontext(struct ib_ucontext *uctx)
 
 static int dmae_alloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
 {
-	return 0;
+	return dmae_udata_is_clear(udata) ? 0 : -EOPNOTSUPP;
 }
 
 static int dmae_dealloc_pd(struct ib_pd *ibpd, struct ib_udata *udata)
@@ -266,6 +266,8 @@ static int dmae_create_ah(struct ib_ah *ibah, struct rdma_ah_init_attr *init,
 	struct dmae_ah *ah = to_dah(ibah);
 	int err;
 
+	if (!dmae_udata_is_clear(udata))
+		return -EOPNOTSUPP;
 	ah->attr = *init->ah_attr;
 	ah->attr.grh.sgid_attr = NULL;
 	ah->local = dmae_gid_is_local(dev, &grh->dgid);
