@@ -77,10 +77,25 @@ static void run_nothing(const void *arg)
 
 /*
  * What the kernel keeps is charged to who has made it keep that: in a group with
- * little memory, pages of zeroes, which cost nobody anything, are looked up until
- * the group has no more.
+ * little memory, pages that are somebody else's are looked up until the group has
+ * no more.
  */
 enum { GROUP_LIMIT = MIB(24), GROUP_PART = MIB(64) };
+
+/* Memory of whoever calls this. */
+static int pages_of_ours(void)
+{
+	int fd = memfd_create("pages", 0);
+	void *p;
+
+	if (fd < 0 || ftruncate(fd, GROUP_PART))
+		fail("a file of %d bytes: %s", GROUP_PART, strerror(errno));
+	p = mmap(NULL, GROUP_PART, RW, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (p == MAP_FAILED)
+		fail("mmap: %s", strerror(errno));
+	unmap(p, GROUP_PART);
+	return fd;
+}
 
 /* In the parent, as a child has no case of its own to skip. */
 static void make_group(char group[64])
@@ -99,7 +114,7 @@ static void make_group(char group[64])
 }
 
 /* Exits with 0 when a lookup was refused the memory that it needs. */
-static void look_everywhere(void)
+static void look_everywhere(int file)
 {
 	struct ibv_sge s = { .length = GROUP_PART };
 	struct ibv_mr *mr;
@@ -110,7 +125,10 @@ static void look_everywhere(void)
 	dev_open(dev_name());
 	p = mmap(NULL, nothing_len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
 		 MAP_NORESERVE, -1, 0);
-	madvise(p, nothing_len, MADV_NOHUGEPAGE);
+	for (at = 0; at < nothing_len; at += GROUP_PART)
+		if (mmap(p + at, GROUP_PART, PROT_READ, MAP_SHARED | MAP_FIXED,
+			 file, 0) == MAP_FAILED)
+			fail("mmap at %zu: %s", at, strerror(errno));
 	mr = reg(p, nothing_len, IBV_ACCESS_REMOTE_READ | IBV_ACCESS_ON_DEMAND);
 	s.lkey = mr->lkey;
 	for (at = 0; at < nothing_len; at += GROUP_PART) {
@@ -121,16 +139,17 @@ static void look_everywhere(void)
 		if (err)
 			fail("prefetch: %s", strerrorname_np(err));
 	}
-	fail("64 GiB of zeroes were looked up in a group of %d bytes",
+	fail("64 GiB were looked up in a group of %d bytes",
 	     GROUP_LIMIT);
 }
 
 /* The same for completion queues, of 8 MiB each. */
-static void queue_everything(void)
+static void queue_everything(int file)
 {
 	enum { ENTRIES = MIB(8) / 64, QUEUES = 32 };
 	int i;
 
+	(void)file;
 	dev_open(dev_name());
 	for (i = 0; i < QUEUES; i++) {
 		if (ibv_create_cq(dev.ctx, ENTRIES, NULL, NULL, 0))
@@ -145,7 +164,8 @@ static void queue_everything(void)
 
 static void run_charged(const void *arg)
 {
-	void (*take)(void) = *(void (*const *)(void))arg;
+	void (*take)(int file) = *(void (*const *)(int file))arg;
+	int file = pages_of_ours();
 	size_t before = kernel_memory(), most = 0, used;
 	char group[64];
 	int status;
@@ -157,7 +177,7 @@ static void run_charged(const void *arg)
 	pid = fork();
 	if (!pid) {
 		put_in(group, "cgroup.procs", "0");
-		take();
+		take(file);
 	}
 	while (!waitpid(pid, &status, WNOHANG)) {
 		used = kernel_memory();
@@ -255,8 +275,8 @@ static void run_lookups(const void *arg)
 
 int main(int argc, char **argv)
 {
-	static void (*const lookups)(void) = look_everywhere;
-	static void (*const queues)(void) = queue_everything;
+	static void (*const lookups)(int file) = look_everywhere;
+	static void (*const queues)(int file) = queue_everything;
 
 	test_init(argc, argv);
 	run_case(run_nothing, NULL, "nothing");
