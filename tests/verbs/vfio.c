@@ -7,6 +7,7 @@
 #include "traffic.h"
 
 #include <fcntl.h>
+#include <infiniband/verbs_p2p.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/pci_regs.h>
@@ -323,6 +324,27 @@ static void run_bytes(const void *arg)
 	a.mr = reg(a.addr, a.vfio.bar_size, ACCESS_ALL);
 	exercise(a.mr, (uintptr_t)a.addr + a.at + 2 * LEN, LEN,
 		 a.view + 2 * LEN, "MR of the whole BAR");
+}
+
+/* The mapping does not name the device. */
+static void run_whose(const void *arg)
+{
+	struct vfio v = vfio_open();
+	uint8_t *p = vfio_map(&v, VFIO_AT1 + LEN, LEN, RW);
+	struct ibv_p2p_addr_attr attr;
+	int err = ibv_p2p_query_addr(p + 5, &attr, sizeof(attr));
+
+	(void)arg;
+	if (err)
+		fail("ibv_p2p_query_addr: %s", strerrorname_np(err));
+	if (attr.kind != IBV_P2P_KIND_PCI_BAR || attr.bar != 2 ||
+	    attr.offset != VFIO_AT1 + LEN + 5)
+		fail("kind %u, BAR %u, offset %#" PRIx64, attr.kind, attr.bar,
+		     attr.offset);
+	if (attr.comp_mask & IBV_P2P_ADDR_PCI)
+		fail("it is of '%s'", attr.pci_address);
+	if (strcmp(attr.exporter, "vfio-pci"))
+		fail("the exporter is '%s'", attr.exporter);
 }
 
 static void run_local(const void *arg)
@@ -650,6 +672,7 @@ int main(int argc, char **argv)
 	test_init(argc, argv);
 	bind_vfio();
 	run_case(run_bytes, NULL, "bytes");
+	run_case(run_whose, NULL, "whose");
 	run_case(run_local, NULL, "local-side");
 	run_case(run_read_only, NULL, "read-only");
 	run_case(run_untouched, NULL, "untouched");

@@ -7,15 +7,7 @@ on_dmae=(-e RDMA_DEV=dmae0)
 
 # The provider against rings in memory, which dmae-queues does with the device, and
 # its idea of libibverbs.
-test_provider() {
-	local name
-
-	for name in rings abi abi-notices refuses-untried; do
-		! want "$name" "$1" || check "provider/$name" "$build/provider-$name.log" \
-			ctest --test-dir "$build/cmake" -R "^dmae-$name\$" \
-				--no-tests=error --output-on-failure
-	done
-}
+test_provider() { ctest_cases provider dmae "$1" rings abi abi-notices refuses-untried; }
 
 test_verbs_dmae() { programs_suite verbs verbs-dmae base "$1" "${on_dmae[@]}"; }
 test_exporters_dmae() {

@@ -9,6 +9,7 @@ test_jobs='
 kernel-base
 shellcheck
 provider
+ext
 model
 kernel-debug	kernel-base
 series		kernel-base
@@ -85,7 +86,21 @@ check() {
 	fi
 }
 
+# ctest_cases GROUP PREFIX ONLY NAME...: what cmake knows as PREFIX-NAME.
+ctest_cases() {
+	local group=$1 prefix=$2 only=$3 name
+
+	shift 3
+	for name in "$@"; do
+		! want "$name" "$only" || check "$group/$name" "$build/$group-$name.log" \
+			ctest --test-dir "$build/cmake" -R "^$prefix-$name\$" \
+				--no-tests=error --output-on-failure
+	done
+}
+
 # --- what can be said without a VM ---
+
+test_ext() { ctest_cases ext ext "$1" addr symbols; }
 
 test_shellcheck() {
 	local file first
