@@ -3,13 +3,13 @@
  * Peer mappings: the checks that every exporter and importer of device memory
  * relies on. The contract is in Documentation/mm/p2p_map.rst.
  */
+#include <linux/atomic.h>
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/export.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/init.h>
-#include <linux/jump_label.h>
 #include <linux/lockdep.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -183,25 +183,28 @@ struct p2p_mapping *p2p_map_private(struct page *const *pages,
 }
 EXPORT_SYMBOL_GPL(p2p_map_private);
 
-/* There are owners of device-private pages who offer them to peers. */
-static DEFINE_STATIC_KEY_FALSE(p2p_private_key);
+/*
+ * How many pages have gone to devices whose owners offer them to peers: while there
+ * are none, nobody looks for them.
+ */
+static atomic_long_t p2p_private_pages;
 
 static bool pgmap_has_p2p_private(const struct dev_pagemap *pgmap)
 {
 	return pgmap->type == MEMORY_DEVICE_PRIVATE && pgmap_is_p2p(pgmap);
 }
 
-/* memremap_pages() and memunmap_pages() tell who comes and goes. */
-void p2p_pgmap_get(const struct dev_pagemap *pgmap)
+/* A page of it is in use from now on, or is no more. Any context. */
+void p2p_private_page_get(const struct dev_pagemap *pgmap)
 {
 	if (pgmap_has_p2p_private(pgmap))
-		static_branch_inc(&p2p_private_key);
+		atomic_long_inc(&p2p_private_pages);
 }
 
-void p2p_pgmap_put(const struct dev_pagemap *pgmap)
+void p2p_private_page_put(const struct dev_pagemap *pgmap)
 {
 	if (pgmap_has_p2p_private(pgmap))
-		static_branch_dec(&p2p_private_key);
+		atomic_long_dec(&p2p_private_pages);
 }
 
 static int find_private_pmd(pmd_t *pmd, unsigned long start, unsigned long end,
@@ -243,8 +246,7 @@ bool vma_has_p2p_private(struct vm_area_struct *vma, unsigned long start,
 		.walk_lock = PGWALK_RDLOCK,
 	};
 
-	if (!static_branch_unlikely(&p2p_private_key) ||
-	    !vma_is_anonymous(vma))
+	if (!atomic_long_read(&p2p_private_pages) || !vma_is_anonymous(vma))
 		return false;
 	return walk_page_range(vma->vm_mm, start, end, &ops, NULL) > 0;
 }

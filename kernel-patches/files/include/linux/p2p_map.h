@@ -124,8 +124,8 @@ struct p2p_mapping *p2p_map_private(struct page *const *pages,
 				    struct p2p_request *req);
 bool vma_has_p2p_private(struct vm_area_struct *vma, unsigned long start,
 			 unsigned long end);
-void p2p_pgmap_get(const struct dev_pagemap *pgmap);
-void p2p_pgmap_put(const struct dev_pagemap *pgmap);
+void p2p_private_page_get(const struct dev_pagemap *pgmap);
+void p2p_private_page_put(const struct dev_pagemap *pgmap);
 void p2p_unmap(struct p2p_mapping *map);
 bool p2p_mapping_lookup(const struct p2p_mapping *map, unsigned long addr,
 			struct p2p_run *run);
@@ -164,8 +164,8 @@ static inline bool vma_has_p2p_private(struct vm_area_struct *vma,
 	return false;
 }
 
-static inline void p2p_pgmap_get(const struct dev_pagemap *pgmap) {}
-static inline void p2p_pgmap_put(const struct dev_pagemap *pgmap) {}
+static inline void p2p_private_page_get(const struct dev_pagemap *pgmap) {}
+static inline void p2p_private_page_put(const struct dev_pagemap *pgmap) {}
 
 static inline void p2p_unmap(struct p2p_mapping *map) {}
 
