@@ -146,7 +146,7 @@ static void run_way(const void *arg)
  */
 static void run_lkey(const void *arg)
 {
-	struct area a = area_open(0);
+	struct area a = area_open(6);
 	uint8_t *p = host_map(LEN);
 	uint32_t lkey = a.mr->lkey;
 	struct ibv_mr *mr;
