@@ -4,11 +4,9 @@
  * memory it is.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <infiniband/verbs_p2p.h>
 #include <libgen.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -166,7 +164,7 @@ int ibv_p2p_query_addr(const void *addr, struct ibv_p2p_addr_attr *attr,
 	/* What the first version of the library had. */
 	if (!attr || inlen < sizeof(full))
 		return EINVAL;
-	ret = map_find(0, (uintptr_t)addr, &map);
+	ret = map_find((uintptr_t)addr, &map);
 	if (ret)
 		return ret;
 	fill(&full, &map, (uintptr_t)addr);

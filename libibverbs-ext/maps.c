@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * One mapping of a process. From Linux 6.11 on the kernel looks it up; before, all
+ * One mapping of this process. From Linux 6.11 on the kernel looks it up; before, all
  * lines of the file are read up to it.
  */
 #include <errno.h>
@@ -100,14 +100,10 @@ static int search(int fd, uint64_t addr, struct map *map)
 	return ret;
 }
 
-int map_find(pid_t pid, uint64_t addr, struct map *map)
+int map_find(uint64_t addr, struct map *map)
 {
-	char path[64] = "/proc/self/maps";
-	int fd, ret;
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), ret;
 
-	if (pid)
-		snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno;
 	ret = ask(fd, addr, map);

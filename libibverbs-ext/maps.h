@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
-/* The address space of a process, as procfs shows it. */
+/* The address space of this process, as procfs shows it. */
 #ifndef MAPS_H
 #define MAPS_H
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct map {
 	uint64_t start, end;
@@ -16,10 +15,7 @@ struct map {
 	char name[PATH_MAX];	/* of the file, or what the kernel calls it; or "" */
 };
 
-/*
- * The mapping of a process, 0 for this one, that has addr. 0 or an errno: EFAULT
- * if there is none.
- */
-int map_find(pid_t pid, uint64_t addr, struct map *map);
+/* The mapping that has addr. 0 or an errno: EFAULT if there is none. */
+int map_find(uint64_t addr, struct map *map);
 
 #endif
