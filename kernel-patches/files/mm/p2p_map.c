@@ -19,6 +19,13 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/p2p.h>
+
+/* What importers do, in modules. */
+EXPORT_TRACEPOINT_SYMBOL_GPL(p2p_fault);
+EXPORT_TRACEPOINT_SYMBOL_GPL(p2p_invalidate);
+
 /*
  * Stands for "inside p2p_unmap()", which runs inside MMU notifier
  * invalidations and whatever locks an exporter invalidates under. Telling
@@ -64,12 +71,52 @@ static struct p2p_mapping *check_mapping(struct p2p_mapping *map,
 	map->node.start = req->start;
 	map->node.last = req->end - 1;
 	map->write = req->write;
+	map->importer = req->importer;
+	strscpy(map->exporter, req->exporter);
 
 	if (WARN_ON_ONCE(!runs_cover_request(map, req))) {
 		p2p_unmap(map);
 		return p2p_refuse(req, NULL, -EIO,
 				  "the exporter's runs are not what was asked for");
 	}
+	return map;
+}
+
+/* What an importer gets for an exporter's answer, or ours. */
+static struct p2p_mapping *end_request(struct p2p_mapping *map,
+				       struct p2p_request *req)
+{
+	if (!IS_ERR(map))
+		map = check_mapping(map, req);
+	if (!IS_ERR(map))
+		trace_p2p_map(map);
+	else if (PTR_ERR(map) != -EAGAIN)
+		trace_p2p_refuse(req, PTR_ERR(map));
+	return map;
+}
+
+static struct p2p_mapping *ask_vma(struct vm_area_struct *vma,
+				   struct p2p_request *req)
+{
+	struct p2p_mapping *map;
+
+	if (!(vma->vm_flags & VM_READ))
+		return p2p_refuse(req, NULL, -EACCES, "the mapping cannot be read");
+	if (req->write && !(vma->vm_flags & VM_WRITE))
+		return p2p_refuse(req, NULL, -EACCES, "the mapping is read-only");
+
+	map = vma->vm_ops->p2p_map(vma, req);
+	if (IS_ERR(map)) {
+		/* Its mapping may go while somebody waits, but not its module. */
+		if (req->wait && vma->vm_file)
+			req->wait_file = get_file(vma->vm_file);
+		return map;
+	}
+
+	/* A wrapper, as kernfs is one, has named whose mapping it is. */
+	if (!map->vm_ops)
+		map->vm_ops = vma->vm_ops;
+	map->pgmap = NULL;
 	return map;
 }
 
@@ -103,8 +150,6 @@ static struct p2p_mapping *check_mapping(struct p2p_mapping *map,
 struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 				struct p2p_request *req)
 {
-	struct p2p_mapping *map;
-
 	mmap_assert_locked(vma->vm_mm);
 	req->reason[0] = '\0';
 	req->wait = NULL;
@@ -119,24 +164,7 @@ struct p2p_mapping *p2p_map_vma(struct vm_area_struct *vma,
 	if (vma->vm_file)
 		snprintf(req->exporter, sizeof(req->exporter), "%pD2",
 			 vma->vm_file);
-	if (!(vma->vm_flags & VM_READ))
-		return p2p_refuse(req, NULL, -EACCES, "the mapping cannot be read");
-	if (req->write && !(vma->vm_flags & VM_WRITE))
-		return p2p_refuse(req, NULL, -EACCES, "the mapping is read-only");
-
-	map = vma->vm_ops->p2p_map(vma, req);
-	if (IS_ERR(map)) {
-		/* Its mapping may go while somebody waits, but not its module. */
-		if (req->wait && vma->vm_file)
-			req->wait_file = get_file(vma->vm_file);
-		return map;
-	}
-
-	/* A wrapper, as kernfs is one, has named whose mapping it is. */
-	if (!map->vm_ops)
-		map->vm_ops = vma->vm_ops;
-	map->pgmap = NULL;
-	return check_mapping(map, req);
+	return end_request(ask_vma(vma, req), req);
 }
 EXPORT_SYMBOL_GPL(p2p_map_vma);
 
@@ -165,21 +193,21 @@ struct p2p_mapping *p2p_map_private(struct page *const *pages,
 	req->wait = NULL;
 	strscpy(req->exporter, "device-private memory");
 
-	if (!pgmap_is_p2p(pgmap))
-		return p2p_refuse(req, NULL, -EPERM,
-				  "its driver does not export it");
-	map = pgmap->ops->p2p_map(pages, req);
-	if (IS_ERR(map))
-		return map;
-
+	if (pgmap_is_p2p(pgmap))
+		map = pgmap->ops->p2p_map(pages, req);
+	else
+		map = p2p_refuse(req, NULL, -EPERM,
+				 "its driver does not export it");
 	/*
 	 * The pages may be gone before the mapping is: pages migrate without
 	 * mmap_lock too, and whoever holds a mapping ends it in its own time
 	 * if it learns of that before it has used it.
 	 */
-	percpu_ref_get(&pgmap->ref);
-	map->pgmap = pgmap;
-	return check_mapping(map, req);
+	if (!IS_ERR(map)) {
+		percpu_ref_get(&pgmap->ref);
+		map->pgmap = pgmap;
+	}
+	return end_request(map, req);
 }
 EXPORT_SYMBOL_GPL(p2p_map_private);
 
@@ -267,6 +295,7 @@ void p2p_unmap(struct p2p_mapping *map)
 {
 	struct dev_pagemap *pgmap = map->pgmap;
 
+	trace_p2p_unmap(map);
 	lock_map_acquire(&p2p_unmap_lockdep);
 	if (pgmap)
 		pgmap->ops->p2p_unmap(map);

@@ -37,9 +37,7 @@ MODULE_PARM_DESC(p2p_user_bars,
 struct pci_p2p_mapping {
 	struct p2p_mapping map;
 	struct device *importer;
-	enum p2p_path path;
 	enum dma_data_direction dir;
-	bool pages;		/* of the host, not of a BAR */
 	struct p2p_run runs[];
 };
 
@@ -73,17 +71,21 @@ static bool mask_covers(u64 mask, u64 addr, size_t len)
 	return !check_add_overflow(addr, len - 1, &last) && last <= mask;
 }
 
-static struct pci_p2p_mapping *alloc_mapping(const struct p2p_request *req,
+static struct pci_p2p_mapping *alloc_mapping(struct p2p_request *req,
+					     const struct device *exporter,
 					     enum p2p_path path,
 					     unsigned int nr_runs)
 {
 	struct pci_p2p_mapping *map;
 
+	if (exporter)
+		strscpy(req->exporter, dev_name(exporter));
+
 	map = kvzalloc(struct_size(map, runs, nr_runs), GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return NULL;
 	map->importer = req->importer;
-	map->path = path;
+	map->map.path = path;
 	map->dir = req->write ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 	map->map.runs = map->runs;
 	return map;
@@ -167,7 +169,7 @@ static noinline int map_bar_run(const struct pci_p2p_mapping *map,
 				struct p2p_run *run, struct pci_dev *pdev,
 				int bar, phys_addr_t phys)
 {
-	switch (map->path) {
+	switch (map->map.path) {
 	case P2P_PATH_CPU:
 		return map_for_cpu(run, phys, pci_resource_flags(pdev, bar) &
 					      IORESOURCE_PREFETCH);
@@ -203,7 +205,7 @@ static noinline int map_page_run(const struct pci_p2p_mapping *map,
 	struct device *dev = map->importer;
 	dma_addr_t dma;
 
-	if (map->path == P2P_PATH_CPU) {
+	if (map->map.path == P2P_PATH_CPU) {
 		if (PageHighMem(page))
 			return -EREMOTEIO;
 		run->addr = (dma_addr_t)(uintptr_t)page_address(page);
@@ -228,13 +230,13 @@ ALLOW_ERROR_INJECTION(map_page_run, ERRNO);
 static void unmap_run(const struct pci_p2p_mapping *map,
 		      const struct p2p_run *run)
 {
-	switch (map->path) {
+	switch (map->map.path) {
 	case P2P_PATH_CPU:
-		if (!map->pages)
+		if (!map->map.host)
 			iounmap((void __iomem *)(uintptr_t)run->addr);
 		break;
 	case P2P_PATH_HOST:
-		if (map->pages)
+		if (map->map.host)
 			dma_unmap_page(map->importer, run->addr, run->len,
 				       map->dir);
 		else
@@ -264,7 +266,7 @@ void pci_p2p_unmap(struct p2p_mapping *mapping)
 		unmap_run(map, &map->runs[i]);
 
 	/* With a flush queue the IOMMU would remember them for some time. */
-	if (map->path == P2P_PATH_HOST) {
+	if (map->map.path == P2P_PATH_HOST) {
 		domain = iommu_get_domain_for_dev(map->importer);
 		if (domain && domain->type == IOMMU_DOMAIN_DMA_FQ)
 			iommu_flush_iotlb_all(domain);
@@ -275,11 +277,11 @@ EXPORT_SYMBOL_GPL(pci_p2p_unmap);
 
 static const char *why_not(const struct pci_p2p_mapping *map, int err)
 {
-	if (err == -ENOMEM && map->path == P2P_PATH_CPU)
+	if (err == -ENOMEM && map->map.path == P2P_PATH_CPU)
 		return "no kernel address space to map the BAR";
 	if (err == -ENOMEM)
 		return "no DMA address space to map the BAR";
-	if (map->path == P2P_PATH_NONE)
+	if (map->map.path == P2P_PATH_NONE)
 		return "PCI has no path between the two devices";
 	return "the BAR is out of reach for the importer's DMA";
 }
@@ -294,7 +296,8 @@ static struct p2p_mapping *map_bar_ranges(struct pci_dev *pdev, int bar,
 	unsigned int i;
 	int ret;
 
-	map = alloc_mapping(req, device_test_p2p(req->importer, &pdev->dev), nr);
+	map = alloc_mapping(req, &pdev->dev,
+			    device_test_p2p(req->importer, &pdev->dev), nr);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
 
@@ -443,7 +446,7 @@ static unsigned long contiguous_pages(struct page *const *pages,
 
 /**
  * pci_p2p_map_pages() - p2p_map() for memory that is in host pages for now
- * @exporter: whose memory it is, for an error message; NULL names the file
+ * @exporter: whose memory it is, for people to know; NULL names the file
  * @pages: the pages, as many as the request has, in its order
  * @req: the request
  *
@@ -472,12 +475,13 @@ struct p2p_mapping *pci_p2p_map_pages(const struct device *exporter,
 		nr_runs++;
 
 	/* What does no DMA copies with the CPU, as device_test_p2p() says. */
-	map = alloc_mapping(req, req->importer->dma_mask ? P2P_PATH_HOST :
-							   P2P_PATH_CPU,
+	map = alloc_mapping(req, exporter,
+			    req->importer->dma_mask ? P2P_PATH_HOST :
+						      P2P_PATH_CPU,
 			    nr_runs);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
-	map->pages = true;
+	map->map.host = true;
 
 	for (i = 0; i < nr; i += n) {
 		n = contiguous_pages(pages + i, nr - i);

@@ -6,6 +6,7 @@
 #ifndef _LINUX_P2P_MAP_H
 #define _LINUX_P2P_MAP_H
 
+#include <linux/device/p2p.h>
 #include <linux/err.h>
 #include <linux/interval_tree.h>
 #include <linux/list.h>
@@ -36,7 +37,12 @@ struct p2p_run {
  * @runs: the runs, ascending by @p2p_run.start and without a gap; together
  *	they are exactly the range that was asked for. Set by the exporter.
  * @nr_runs: how many, at least one. Set by the exporter.
+ * @path: how the importer gets there, for people to know. Set by the exporter.
+ * @host: it is memory of the host that the exporter has moved the data to, for
+ *	people to know. Set by the exporter.
  * @write: the importer may write. Set by p2p_map_vma(), as are the rest.
+ * @importer: whose mapping it is; it is there for as long as it has mappings
+ * @exporter: for people to know: the device that the memory is of, or the file
  * @vm_ops: whose p2p_unmap() ends the mapping. The vma it was made from may
  *	be gone by then.
  * @pgmap: the same, where device-private pages are mapped; else NULL. The
@@ -50,7 +56,11 @@ struct p2p_run {
 struct p2p_mapping {
 	const struct p2p_run *runs;
 	unsigned int nr_runs;
+	enum p2p_path path;
+	bool host;
 	bool write;
+	struct device *importer;
+	char exporter[32];
 	const struct vm_operations_struct *vm_ops;
 	struct dev_pagemap *pgmap;
 	struct interval_tree_node node;
@@ -63,7 +73,7 @@ struct p2p_mapping {
  * @start: first user virtual address, page aligned
  * @end: the one after the last, page aligned; within the same vma
  * @write: the importer wants to write
- * @exporter: for an error message: the device or file that refused
+ * @exporter: for people to know: the device or file that was asked
  * @reason: for an error message: why it did; set by p2p_refuse()
  * @waited: p2p_wait() was called for it: to lose no race for ever, p2p_map() may
  *	wait now, interruptibly

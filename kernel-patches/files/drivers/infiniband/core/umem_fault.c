@@ -374,11 +374,11 @@ static struct odp_faulter *faulter_alloc(struct pid *tgid)
 	mutex_init(&faulter->grow_mutex);
 
 	ret = faulter_add_thread(faulter);
-	if (ret) {
-		faulter_free(faulter);
-		return ERR_PTR(ret);
-	}
-	return faulter;
+	if (!ret)
+		return faulter;
+	faulter_free(faulter);
+	/* Of too many threads. Who registers an MR takes it for "soon, ask again". */
+	return ERR_PTR(ret == -EAGAIN ? -ENOMEM : ret);
 }
 
 /* Give a umem its process' threads: those that there are, or new ones. */
@@ -411,8 +411,8 @@ static bool faulter_join(struct ib_umem_odp *umem_odp, struct odp_faulter *new)
  * ib_umem_fault_enable - see to it that a umem can have faults
  * @umem_odp: of the current process
  *
- * Context: process. Return: 0 or -errno: the process may have no more threads,
- * or -ERESTARTNOINTR: a signal is pending.
+ * Context: process. Return: 0 or -errno: -ENOMEM, also if the process may have no
+ * more threads; -ERESTARTNOINTR: a signal is pending.
  */
 int ib_umem_fault_enable(struct ib_umem_odp *umem_odp)
 {

@@ -300,6 +300,20 @@ int ib_umem_p2p_gap(struct ib_umem_odp *umem_odp, struct hmm_range *range,
 	return ret;
 }
 
+/* It is in the tree from now on, or, with -1 for @how, is no more. */
+static void count_mapping(struct ib_umem_odp *umem_odp,
+			  const struct p2p_mapping *map, int how)
+{
+	long pages = how * (long)((p2p_mapping_end(map) -
+				   p2p_mapping_start(map)) >> PAGE_SHIFT);
+
+	umem_odp->npages += pages;
+	umem_odp->p2p_nr += how;
+	umem_odp->p2p_pages += pages;
+	if (map->pgmap)
+		umem_odp->p2p_private_pages += pages;
+}
+
 /*
  * Put new mappings into the tree. Where another fault was faster its mapping
  * serves as well, and the new one is ended.
@@ -319,8 +333,8 @@ void ib_umem_p2p_insert(struct ib_umem_odp *umem_odp, struct list_head *maps)
 			continue;
 		}
 		interval_tree_insert(&map->node, root);
-		umem_odp->npages += (p2p_mapping_end(map) -
-				     p2p_mapping_start(map)) >> PAGE_SHIFT;
+		umem_odp->p2p_maps++;
+		count_mapping(umem_odp, map, 1);
 	}
 }
 
@@ -349,8 +363,7 @@ void ib_umem_p2p_unmap(struct ib_umem_odp *umem_odp, unsigned long start,
 			container_of(node, struct p2p_mapping, node);
 
 		interval_tree_remove(node, root);
-		umem_odp->npages -= (p2p_mapping_end(map) -
-				     p2p_mapping_start(map)) >> PAGE_SHIFT;
+		count_mapping(umem_odp, map, -1);
 		p2p_unmap(map);
 	}
 }

@@ -20,6 +20,12 @@ enum {
 	IB_UMEM_PRIVATE = BIT(4), /* memory that is on a device, which exports it */
 };
 
+/* The device that reaches the memory: for virt-DMA the one that does no DMA. */
+static inline struct device *ib_umem_p2p_importer(struct ib_device *dev)
+{
+	return ib_uses_virt_dma(dev) ? &dev->dev : dev->dma_device;
+}
+
 int ib_umem_contents(unsigned long start, unsigned long end);
 
 #ifdef CONFIG_INFINIBAND_ON_DEMAND_PAGING

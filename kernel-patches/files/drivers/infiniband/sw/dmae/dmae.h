@@ -286,7 +286,6 @@ struct dmae_mr {
 	u64 *frmr_pages;
 	unsigned int frmr_npages, frmr_max;
 	struct mutex frmr_mutex;	/* who enables or invalidates */
-	atomic_t faults, invalidations;
 };
 
 static inline struct dmae_mr *to_dmr(struct ib_mr *ibmr)
@@ -379,7 +378,6 @@ int dmae_map_mr_sg(struct ib_mr *ibmr, struct scatterlist *sg, int nents,
 int dmae_frmr_enable(struct dmae_dev *dev, struct ib_pd *pd, u32 key,
 		     int access);
 int dmae_frmr_invalidate(struct dmae_dev *dev, struct ib_pd *pd, u32 key);
-int dmae_fill_res_mr_entry(struct sk_buff *msg, struct ib_mr *ibmr);
 void dmae_mr_debugfs(struct dmae_dev *dev);
 
 /* ---- queue pairs: dmae_qp.c ---- */

@@ -44,7 +44,6 @@ static void odp_take_out(struct ib_umem_odp *umem_odp, u64 start, u64 end)
 	if (!mr || !umem_odp->npages)
 		return;
 
-	atomic_inc(&mr->invalidations);
 	atomic64_inc(&to_ddev(mr->ibmr.device)->stats.invalidations);
 
 	/* A mapping of device memory goes as a whole. */
@@ -214,7 +213,6 @@ static void mr_count_fault(struct dmae_mr *mr, int err)
 {
 	struct dmae_dev *dev = to_ddev(mr->ibmr.device);
 
-	atomic_inc(&mr->faults);
 	atomic64_inc(err ? &dev->stats.fault_errors : &dev->stats.faults);
 }
 
@@ -309,6 +307,7 @@ static int odp_attach_once(struct dmae_mr *mr)
 		if (ret < 0)
 			return ret;
 		umem_odp->private = mr;
+		umem_odp->faults = 0;
 		ret = odp_fill_device(mr);
 		/* The mappings of the process changed since the core looked. */
 		if (!xa_empty(&umem_odp->chunks))
@@ -346,6 +345,7 @@ int dmae_odp_attach(struct dmae_mr *mr, u64 start)
 	if (IS_ERR(umem_odp))
 		return PTR_ERR(umem_odp);
 	mr->umem = &umem_odp->umem;
+	mr->ibmr.umem = mr->umem;
 	umem_odp->mapped = dmae_odp_mapped;
 
 	if (!dmae_odp)
@@ -364,7 +364,6 @@ static void dmae_dmabuf_move(struct dma_buf_attachment *attach)
 	if (!umem_dmabuf->sgt)
 		return;
 
-	atomic_inc(&mr->invalidations);
 	atomic64_inc(&to_ddev(mr->ibmr.device)->stats.invalidations);
 	dmae_table_zap(mr, 0, ULONG_MAX);
 	ib_umem_dmabuf_unmap_pages(umem_dmabuf);
@@ -391,6 +390,7 @@ int dmae_dmabuf_attach(struct dmae_mr *mr, u64 offset, int fd)
 	if (IS_ERR(umem_dmabuf))
 		return PTR_ERR(umem_dmabuf);
 	mr->umem = &umem_dmabuf->umem;
+	mr->ibmr.umem = mr->umem;
 	umem_dmabuf->private = mr;
 	return dmabuf_map(mr);
 }

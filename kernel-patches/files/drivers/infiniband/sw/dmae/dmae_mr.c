@@ -9,7 +9,6 @@
 #include <linux/random.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <rdma/restrack.h>
 #include <rdma/uverbs_ioctl.h>
 
 #include "dmae_mr.h"
@@ -317,30 +316,6 @@ struct ib_mr *dmae_rereg_user_mr(struct ib_mr *ibmr, int flags, u64 start,
 }
 
 /* ---- for administrators ---- */
-
-int dmae_fill_res_mr_entry(struct sk_buff *msg, struct ib_mr *ibmr)
-{
-	struct dmae_mr *mr = to_dmr(ibmr);
-	struct nlattr *table;
-
-	table = nla_nest_start(msg, RDMA_NLDEV_ATTR_DRIVER);
-	if (!table)
-		return -EMSGSIZE;
-
-	if (rdma_nl_put_driver_string(msg, "kind", dmae_mr_kinds[mr->kind]) ||
-	    rdma_nl_put_driver_u32(msg, "entries", READ_ONCE(mr->entries)) ||
-	    rdma_nl_put_driver_u32(msg, "faults", atomic_read(&mr->faults)) ||
-	    rdma_nl_put_driver_u32(msg, "invalidations",
-				   atomic_read(&mr->invalidations)) ||
-	    rdma_nl_put_driver_u32(msg, "revoked",
-				   mr->kind == DMAE_MR_ODP &&
-				   !READ_ONCE(mr->valid))) {
-		nla_nest_cancel(msg, table);
-		return -EMSGSIZE;
-	}
-	nla_nest_end(msg, table);
-	return 0;
-}
 
 /* The next MR from *index on, with a reference. */
 static struct dmae_mr *mr_next(struct dmae_dev *dev, unsigned long *index)

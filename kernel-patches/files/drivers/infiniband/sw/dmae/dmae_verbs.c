@@ -372,7 +372,6 @@ const struct ib_device_ops dmae_dev_ops = {
 	.destroy_srq = dmae_destroy_srq,
 	.disassociate_ucontext = dmae_disassociate_ucontext,
 	.enable_driver = dmae_enable_driver,
-	.fill_res_mr_entry = dmae_fill_res_mr_entry,
 	.get_dma_mr = dmae_get_dma_mr,
 	.get_hw_stats = dmae_get_hw_stats,
 	.get_link_layer = dmae_get_link_layer,

@@ -67,6 +67,7 @@ int rxe_odp_mr_init_user(struct rxe_dev *rxe, u64 start, u64 length,
 	}
 
 	mr->umem = &umem_odp->umem;
+	mr->ibmr.umem = mr->umem;
 	mr->is_odp = true;
 	mr->ibmr.type = IB_MR_TYPE_USER;
 	mr->state = RXE_MR_STATE_VALID;
