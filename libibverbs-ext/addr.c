@@ -13,7 +13,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "addr.h"
 #include "maps.h"
+#include "memory.h"
 #include "pci.h"
 
 enum { DRM_MAJOR = 226, VFIO_REGION_SHIFT = 40 };
@@ -114,12 +116,17 @@ static void fill_device(struct ibv_p2p_addr_attr *attr, struct map *map,
 		set_pci(attr, name);
 }
 
-/* The file may have been removed, and its name be that of another one. */
-static bool is_device(const struct map *map, dev_t *device)
+/*
+ * The file may have been removed, and its name be that of another one. It is a name in
+ * the process's root, which may be a container's.
+ */
+static bool is_device(const char *process, const struct map *map, dev_t *device)
 {
+	char path[PATH_MAX + 64];
 	struct stat st;
 
-	if (!map->inode || stat(map->name, &st) || st.st_ino != map->inode ||
+	snprintf(path, sizeof(path), "%s/root%s", process, map->name);
+	if (!map->inode || stat(path, &st) || st.st_ino != map->inode ||
 	    !S_ISCHR(st.st_mode))
 		return false;
 	*device = st.st_rdev;
@@ -127,7 +134,8 @@ static bool is_device(const struct map *map, dev_t *device)
 	return *device != makedev(1, 5);
 }
 
-static void fill(struct ibv_p2p_addr_attr *attr, struct map *map, uint64_t addr)
+static void fill(struct ibv_p2p_addr_attr *attr, const char *process, struct map *map,
+		 uint64_t addr)
 {
 	const uint64_t offset = map->offset + (addr - map->start);
 	dev_t device;
@@ -145,7 +153,7 @@ static void fill(struct ibv_p2p_addr_attr *attr, struct map *map, uint64_t addr)
 		set_offset(attr, offset);
 		if (map->name[sizeof("/dmabuf:") - 1])
 			set_exporter(attr, map->name + sizeof("/dmabuf:") - 1);
-	} else if (is_device(map, &device)) {
+	} else if (is_device(process, map, &device)) {
 		fill_device(attr, map, device);
 	} else {
 		attr->kind = IBV_P2P_KIND_HOST;
@@ -154,20 +162,33 @@ static void fill(struct ibv_p2p_addr_attr *attr, struct map *map, uint64_t addr)
 	}
 }
 
+int addr_query(const char *process, uint64_t addr, struct ibv_p2p_addr_attr *attr)
+{
+	struct map map;
+	int ret = map_find(process, addr, &map);
+
+	if (ret)
+		return ret;
+	*attr = (struct ibv_p2p_addr_attr){};
+	fill(attr, process, &map, addr);
+	return 0;
+}
+
 int ibv_p2p_query_addr(const void *addr, struct ibv_p2p_addr_attr *attr,
 		       size_t inlen)
 {
 	struct ibv_p2p_addr_attr full = {};
-	struct map map;
 	int ret;
 
 	/* What the first version of the library had. */
 	if (!attr || inlen < sizeof(full))
 		return EINVAL;
-	ret = map_find((uintptr_t)addr, &map);
+	/* Its addresses may be mapped for another purpose, or not at all. */
+	ret = memory_query((uintptr_t)addr, &full);
+	if (ret == ENOENT)
+		ret = addr_query(MAPS_SELF, (uintptr_t)addr, &full);
 	if (ret)
 		return ret;
-	fill(&full, &map, (uintptr_t)addr);
 	memset(attr, 0, inlen);
 	memcpy(attr, &full, sizeof(full));
 	return 0;

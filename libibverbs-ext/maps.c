@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
- * One mapping of this process. From Linux 6.11 on the kernel looks it up; before, all
+ * One mapping of a process. From Linux 6.11 on the kernel looks it up; before, all
  * lines of the file are read up to it.
  */
 #include <errno.h>
@@ -100,10 +100,13 @@ static int search(int fd, uint64_t addr, struct map *map)
 	return ret;
 }
 
-int map_find(uint64_t addr, struct map *map)
+int map_find(const char *process, uint64_t addr, struct map *map)
 {
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), ret;
+	char path[64];
+	int fd, ret;
 
+	snprintf(path, sizeof(path), "%s/maps", process);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno;
 	ret = ask(fd, addr, map);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
-/* The address space of this process, as procfs shows it. */
+/* The address space of a process, as procfs shows it. */
 #ifndef MAPS_H
 #define MAPS_H
 
@@ -15,7 +15,13 @@ struct map {
 	char name[PATH_MAX];	/* of the file, or what the kernel calls it; or "" */
 };
 
-/* The mapping that has addr. 0 or an errno: EFAULT if there is none. */
-int map_find(uint64_t addr, struct map *map);
+/* In procfs, of the calling process. */
+#define MAPS_SELF "/proc/self"
+
+/*
+ * The mapping that has addr in a process: MAPS_SELF, or another's folder. 0 or an
+ * errno: EFAULT if there is none.
+ */
+int map_find(const char *process, uint64_t addr, struct map *map);
 
 #endif

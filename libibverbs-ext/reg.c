@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
+/*
+ * Registration with a say in what the memory may be, and how it gets there: ask the
+ * kernel first, then whoever may know memory that is no mapping.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <infiniband/verbs.h>
+#include <infiniband/verbs_p2p.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "dmabuf.h"
+#include "uverbs.h"
+
+enum {
+	REG_FLAGS = IBV_P2P_REG_DEVICE_ONLY | IBV_P2P_REG_PREFAULT,
+	/* Ways of the same call: what makes it work is the kernel's. */
+	PLAIN_WAYS = IBV_P2P_WAY_KERNEL | IBV_P2P_WAY_MODULE |
+		     IBV_P2P_WAY_PEER_MEMORY,
+	ALL_WAYS = PLAIN_WAYS | IBV_P2P_WAY_DMABUF,
+};
+
+struct reg {
+	struct ibv_pd *pd;
+	void *addr;
+	size_t length;
+	uint64_t iova;
+	unsigned int access;
+	struct ibv_p2p_reg_attr attr;
+};
+
+/* 0 or an errno: EINVAL if there is memory of the host in the range. */
+static int check_device_only(const struct reg *r)
+{
+	const uint64_t start = (uintptr_t)r->addr, end = start + r->length;
+	struct ibv_p2p_addr_attr at;
+	uint64_t addr;
+	int ret;
+
+	for (addr = start; addr < end; addr = at.map_addr + at.map_length) {
+		ret = ibv_p2p_query_addr((void *)(uintptr_t)addr, &at, sizeof(at));
+		if (ret)
+			return ret;
+		if (at.kind == IBV_P2P_KIND_HOST)
+			return EINVAL;
+	}
+	return 0;
+}
+
+/* Is this call one that the caller wants, and the machine has? */
+static bool may_be_plain(const struct reg *r)
+{
+	struct ibv_p2p_device_attr device;
+
+	if (!r->attr.ways)
+		return true;
+	return r->attr.ways & PLAIN_WAYS &&
+	       !ibv_p2p_query_device(r->pd->context, &device, sizeof(device)) &&
+	       device.ways & r->attr.ways & PLAIN_WAYS;
+}
+
+typedef struct ibv_mr *reg_function(struct ibv_pd *pd, void *addr, size_t length,
+				    uint64_t iova, unsigned int access);
+
+/*
+ * That of libibverbs also where the preload library is in front of it, which has its own
+ * dlopen(), too: a way that is not wanted is not to be taken. libibverbs is where a
+ * function is that has nothing in front.
+ */
+static struct ibv_mr *reg_plain(const struct reg *r)
+{
+	reg_function *reg_mr = NULL;
+	void *libverbs = NULL;
+	struct ibv_mr *mr;
+	Dl_info info;
+	int err;
+
+	if (dladdr(ibv_dereg_mr, &info))
+		libverbs = dlmopen(LM_ID_BASE, info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+	if (libverbs)
+		reg_mr = dlvsym(libverbs, "ibv_reg_mr_iova2", "IBVERBS_1.8");
+	mr = (reg_mr ? reg_mr : ibv_reg_mr_iova2)(r->pd, r->addr, r->length, r->iova,
+						  r->access);
+	err = errno;
+	if (libverbs)
+		dlclose(libverbs);
+	errno = err;
+	return mr;
+}
+
+static struct ibv_mr *reg_by_any(const struct reg *r)
+{
+	const bool dmabuf = !r->attr.ways || r->attr.ways & IBV_P2P_WAY_DMABUF;
+	struct ibv_mr *mr = NULL;
+	struct tried tried;
+	int err = EOPNOTSUPP;
+
+	if (r->attr.comp_mask & IBV_P2P_REG_DMABUF)
+		return dmabuf_reg_fd(r->pd, r->addr, r->length, r->iova, r->access,
+				     r->attr.dmabuf_fd, r->attr.dmabuf_offset);
+	if (may_be_plain(r)) {
+		mr = reg_plain(r);
+		err = errno;
+	}
+	if (mr && dmabuf && r->access & IBV_ACCESS_ON_DEMAND)
+		mr = dmabuf_instead_of(mr, r->iova, r->access);
+	if (!mr && dmabuf) {
+		mr = dmabuf_reg(r->pd, r->addr, r->length, r->iova, r->access,
+				&tried);
+		err = errno == ENOENT ? err : errno;
+	}
+	errno = err;
+	return mr;
+}
+
+/*
+ * What has no on-demand paging is there already. Not by ibv_advise_mr(), which older
+ * providers do not have.
+ */
+static int prefault(const struct reg *r, struct ibv_mr *mr)
+{
+	const bool write = r->access & (IBV_ACCESS_LOCAL_WRITE |
+					IBV_ACCESS_REMOTE_WRITE);
+	const struct ibv_sge sge = { r->iova, r->length, mr->lkey };
+	const uint64_t advice = write ? IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE :
+					IBV_ADVISE_MR_ADVICE_PREFETCH;
+	const uint64_t flags = IBV_ADVISE_MR_FLAG_FLUSH;
+	const struct ib_uverbs_attr attrs[] = {
+		uverbs_object(UVERBS_ATTR_ADVISE_MR_PD_HANDLE, r->pd->handle),
+		uverbs_in(UVERBS_ATTR_ADVISE_MR_ADVICE, &advice, sizeof(advice)),
+		uverbs_in(UVERBS_ATTR_ADVISE_MR_FLAGS, &flags, sizeof(flags)),
+		uverbs_in(UVERBS_ATTR_ADVISE_MR_SGE_LIST, &sge, sizeof(sge)),
+	};
+	struct ibv_p2p_mr_attr attr;
+
+	if (ibv_p2p_query_mr(mr, &attr, sizeof(attr)))
+		attr.flags = r->access & IBV_ACCESS_ON_DEMAND ? IBV_P2P_MR_ODP : 0;
+	if (!(attr.flags & IBV_P2P_MR_ODP))
+		return 0;
+	return uverbs_call(mr->context, UVERBS_OBJECT_MR, UVERBS_METHOD_ADVISE_MR, attrs,
+			   4);
+}
+
+static int check(const struct reg *r)
+{
+	if (!r->pd || !r->length ||
+	    (uintptr_t)r->addr + r->length < (uintptr_t)r->addr ||
+	    r->attr.comp_mask & ~(uint32_t)IBV_P2P_REG_DMABUF ||
+	    r->attr.flags & ~(uint32_t)REG_FLAGS ||
+	    r->attr.ways & ~(uint32_t)ALL_WAYS)
+		return EINVAL;
+	/* A dma-buf is taken for memory of a device. */
+	if (r->attr.comp_mask & IBV_P2P_REG_DMABUF)
+		return r->attr.ways && !(r->attr.ways & IBV_P2P_WAY_DMABUF) ?
+		       EINVAL : 0;
+	/* More than an SGE has is for several MRs. */
+	if (r->attr.flags & IBV_P2P_REG_PREFAULT && r->length > UINT32_MAX)
+		return EINVAL;
+	return r->attr.flags & IBV_P2P_REG_DEVICE_ONLY ? check_device_only(r) : 0;
+}
+
+struct ibv_mr *ibv_p2p_reg_mr(struct ibv_pd *pd, void *addr, size_t length,
+			      uint64_t iova, unsigned int access,
+			      const struct ibv_p2p_reg_attr *attr, size_t inlen)
+{
+	struct reg r = {
+		.pd = pd, .addr = addr, .length = length, .iova = iova,
+		.access = access,
+	};
+	struct ibv_mr *mr;
+	int err;
+
+	if (attr && inlen < sizeof(r.attr)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (attr)
+		r.attr = *attr;
+	err = check(&r);
+	if (err) {
+		errno = err;
+		return NULL;
+	}
+	mr = reg_by_any(&r);
+	if (!mr || !(r.attr.flags & IBV_P2P_REG_PREFAULT))
+		return mr;
+	err = prefault(&r, mr);
+	if (!err)
+		return mr;
+	ibv_dereg_mr(mr);
+	errno = err;
+	return NULL;
+}
