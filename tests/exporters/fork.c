@@ -195,9 +195,36 @@ static void run_outlives(const void *arg)
 	buffer_works_anew(LEN, 0);
 }
 
+/*
+ * ibv_fork_init() of older libibverbs takes what is registered from children. When it is
+ * deregistered they get it again, all at once.
+ */
+static void run_fork_init(const void *arg)
+{
+	const size_t len = gpu_size(GPU0);
+	uint8_t *p = gpu_map(GPU0, 0, len), want;
+	struct ibv_mr *mr;
+	double began;
+	pid_t pid;
+
+	(void)arg;
+	if (ibv_fork_init())
+		fail("ibv_fork_init failed");
+	want = p[OPCODES_AT - 1];
+	mr = reg(p, len, ACCESS_ALL);
+	began = now();
+	dereg(mr);
+	note("dereg %.1f ms", (now() - began) * 1e3);
+	pid = fork();
+	if (!pid)
+		_exit(*(volatile uint8_t *)(p + OPCODES_AT - 1) != want);
+	join_child(pid, "the child that looks at what was registered");
+}
+
 int main(int argc, char **argv)
 {
 	test_init(argc, argv);
+	run_case(run_fork_init, NULL, "fork-init");
 	sample_load();
 	run_case(run_touches, NULL, "child-touches");
 	run_case(run_dontfork, NULL, "dontfork");

@@ -22,7 +22,7 @@ double now(void)
 
 double patience(size_t bytes)
 {
-	return (slow ? 120 : 60) + (double)bytes / MIB(1) * (slow ? 6 : 2);
+	return (slow ? 300 : 60) + (double)bytes / MIB(1) * (slow ? 6 : 2);
 }
 
 const char *dev_name(void)

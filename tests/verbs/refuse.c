@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -367,6 +368,22 @@ static void run_bad_access(const void *arg)
 	refused(gpu_map(GPU0, BAD_AT, LEN), LEN, IBV_ACCESS_REMOTE_WRITE, EINVAL);
 }
 
+/*
+ * Page faults are taken in threads of the process, of which it may have no more. That is
+ * no EAGAIN: there are libraries that register again until it is another errno.
+ */
+static void run_threads(const void *arg)
+{
+	const struct rlimit none = {};
+	uint8_t *p = gpu_map(GPU0, BAD_AT, LEN);
+
+	(void)arg;
+	/* The limit is not for root. */
+	if (setrlimit(RLIMIT_NPROC, &none) || setresuid(65534, 65534, 65534))
+		fail("cannot become a user with a limit: %s", strerror(errno));
+	want_errno(reg_errno(p, LEN, ACCESS_ALL), ENOMEM, "without threads");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct { const char *name; int where; } holes[] = {
@@ -398,5 +415,6 @@ int main(int argc, char **argv)
 	run_case(run_zero_based, &device, "zero-based/device");
 	run_case(run_secret, NULL, "secret");
 	run_case(run_secret_later, NULL, "secret/later");
+	run_case(run_threads, NULL, "threads");
 	return test_done();
 }

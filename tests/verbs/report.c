@@ -116,7 +116,7 @@ void join_killed(pid_t pid, int sig, const char *what)
 
 double at_once(void)
 {
-	return slow ? 4 : 1;
+	return slow ? 8 : 1;
 }
 
 void want_killed_at_once(pid_t pid, const char *what)

@@ -33,7 +33,7 @@ test_apps_dmae() {
 #
 # machine        common       domain   BAR  CPU address   programs
 dmae_machines='
-switch           switch       none     low  yes physical  crowd,errors,events,peers,races,states,unknown,dmabuf,removal
+switch           switch       none     low  yes physical  crowd,errors,events,peers,races,states,unknown,dmabuf,preload,removal
 acs_redirect     switch       none     low  yes physical
 root_ports       root-ports   none     low  yes physical
 host_bridges     host-bridges none     low  yes physical

@@ -42,8 +42,8 @@ debian13
 '
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
-	libcmocka-dev libdrm-dev rdmacm-utils valgrind ucx-utils openmpi-bin jq
-	python3-pyverbs)
+	libcmocka-dev libdrm-dev libjson-c-dev libnl-3-dev rdmacm-utils valgrind ucx-utils
+	openmpi-bin jq python3-pyverbs)
 
 cmd_test() {
 	local name=${1:-} jobs only='' jobs_began=$SECONDS
@@ -100,7 +100,9 @@ ctest_cases() {
 
 # --- what can be said without a VM ---
 
-test_ext() { ctest_cases ext ext "$1" addr symbols; }
+test_ext() {
+	ctest_cases ext ext "$1" addr memory preload symbols topology mrs told report p2pinfo
+}
 
 test_shellcheck() {
 	local file first
@@ -444,9 +446,9 @@ test_exporters_base() { programs_suite exporters exporters-base base "$1" -M exp
 
 # Both on the debug kernel, a boot of which takes a minute: nearly each program on
 # one of the two devices, and the rest of what makes sense in ./run test all.
-debug_rxe=(advise invalidate pages hmm link moves oom owner pressure removal sharing vram hung)
-debug_dmae=(odp opcodes refuse rereg sges stress failures fork levers reset sample parked)
-debug_rxe_more=(bytes ranges vfio "${debug_dmae[@]}")
+debug_rxe=(advise trace query invalidate pages hmm link moves oom owner pressure removal sharing vram hung)
+debug_dmae=(odp trace query opcodes refuse rereg sges stress failures fork levers reset sample parked)
+debug_rxe_more=(bytes fuzz ranges vfio "${debug_dmae[@]}")
 debug_dmae_more=(advise invalidate pages ranges hmm link moves oom owner pressure removal sharing vram hung)
 
 test_debug() { debug_suite debug "$1" "${debug_rxe[@]}"; }
