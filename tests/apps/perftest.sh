@@ -35,6 +35,12 @@ runs device-ud/ib_send_bw ib_send_bw "$GPU1 0" "$GPU0 0" -s 4096 -n 100 -c UD
 runs device-uc/ib_write_bw ib_write_bw "$GPU1 0" "$GPU0 0" -s 65536 -n 100 -c UC
 runs device-srq/ib_send_bw ib_send_bw "$GPU1 0" "$GPU0 0" -s 4096 -n 100 --use-srq
 
+# With ours in front of libibverbs nothing changes for it.
+export LD_PRELOAD=$TOP/build/cmake/libibverbs-ext/libibverbs-ext-preload.so
+runs preloaded/ib_write_bw ib_write_bw "$GPU1 0" "$GPU0 0" -s 65536 -n 100
+runs preloaded-host/ib_send_bw ib_send_bw "" "" -s 65536 -n 100
+unset LD_PRELOAD
+
 # What everybody without the series gets.
 echo 0 >$switch
 if perftest ib_write_bw "$GPU1 0" "$GPU0 0" -s 65536 -n 20; then
