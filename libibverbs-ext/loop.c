@@ -109,6 +109,12 @@ static int to_rts(struct ibv_qp *qp)
 			     IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
+/* There are providers that fail without an errno. */
+static int reason(void)
+{
+	return errno ? errno : ENOMEM;
+}
+
 int loop_open(struct loop *loop, struct ibv_pd *pd)
 {
 	struct ibv_qp_init_attr init = {
@@ -127,12 +133,12 @@ int loop_open(struct loop *loop, struct ibv_pd *pd)
 		.cq = ibv_create_cq(pd->context, 2, NULL, NULL, 0),
 	};
 	if (!loop->cq)
-		return errno;
+		return reason();
 	init.send_cq = loop->cq;
 	init.recv_cq = loop->cq;
 	for (i = 0; i < 2 && !ret; i++) {
 		loop->qp[i] = ibv_create_qp(pd, &init);
-		ret = loop->qp[i] ? to_init(loop->qp[i], port) : errno;
+		ret = loop->qp[i] ? to_init(loop->qp[i], port) : reason();
 	}
 	for (i = 0; i < 2 && !ret; i++)
 		ret = to_rtr(loop->qp[i], loop->qp[1 - i]->qp_num, port,

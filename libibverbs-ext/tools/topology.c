@@ -134,7 +134,7 @@ static int by_name(const void *a, const void *b)
 
 static const struct function *find_exact(const struct topology *t, const char *name)
 {
-	struct function key;
+	struct function key = {};
 
 	if ((size_t)snprintf(key.name, sizeof(key.name), "%s", name) >= sizeof(key.name))
 		return NULL;

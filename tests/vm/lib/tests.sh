@@ -28,6 +28,7 @@ dmae		kernel-base
 # What a release runs beside it: slow, and rarely finds anything.
 more_jobs='
 exporters-dmae	kernel-base
+ext-more
 pyverbs		kernel-base
 pyverbs-dmae	kernel-base
 model-long
@@ -99,10 +100,6 @@ ctest_cases() {
 }
 
 # --- what can be said without a VM ---
-
-test_ext() {
-	ctest_cases ext ext "$1" addr memory preload symbols topology mrs told report p2pinfo
-}
 
 test_shellcheck() {
 	local file first
