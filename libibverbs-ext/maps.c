@@ -105,6 +105,8 @@ int map_find(const char *process, uint64_t addr, struct map *map)
 	char path[64];
 	int fd, ret;
 
+	/* Valgrind does not know that the kernel fills it in. */
+	memset(map, 0, sizeof(*map));
 	snprintf(path, sizeof(path), "%s/maps", process);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
