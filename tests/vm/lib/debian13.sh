@@ -10,8 +10,9 @@ debian13_packages=(debootstrap debian-archive-keyring)
 
 # What is run there: what links with that libibverbs, what starts applications, what
 # needs qxl, and what takes devices away under QEMU 10.
-debian13_names=(kernel-base provider exporters-base/removal exporters-base/vram apps-dmae
-	pyverbs pyverbs-dmae dmae/iommu)
+debian13_names=(kernel-base provider ext exporters-base/removal exporters-base/vram
+	exporters-base/query exporters-base/p2pinfo apps-dmae pyverbs pyverbs-dmae dmae/iommu
+	dmae/preload)
 
 test_debian13() {
 	local name why as_root=() debian13_root

@@ -33,7 +33,7 @@ test_apps_dmae() {
 #
 # machine        common       domain   BAR  CPU address   programs
 dmae_machines='
-switch           switch       none     low  yes physical  crowd,errors,events,peers,races,states,unknown,dmabuf,preload,removal
+switch           switch       none     low  yes physical  crowd,errors,events,peers,races,states,unknown,dmabuf,removal
 acs_redirect     switch       none     low  yes physical
 root_ports       root-ports   none     low  yes physical
 host_bridges     host-bridges none     low  yes physical
@@ -77,6 +77,12 @@ dmae_names() { awk '{ print $1 }' <<<"$dmae_machines"; }
 dmae_without_odp() {
 	! want no_odp "$3" || guest_suite "$1/no_odp" "$2" -M iommu "${on_dmae[@]}" \
 		-a dmae.odp=0 -- "$build"/cmake/tests/dmae/test-{revoke,inject,dmabuf}
+}
+
+# libibverbs-ext-preload, on the one device here that takes dma-bufs.
+dmae_preload() {
+	! want preload "$1" || guest_suite dmae/preload base "${on_dmae[@]}" -- \
+		"$build/cmake/tests/dmae/test-preload"
 }
 
 # The engine by itself.
@@ -152,6 +158,7 @@ test_dmae() {
 	# shellcheck disable=SC2046 # words
 	dmae_suite dmae base "$1" $(dmae_names)
 	dmae_without_odp dmae base "$1"
+	dmae_preload "$1"
 	dmae_engine "$1"
 	dmae_high_ram dmae base "$1"
 	dmae_proof dmae base "$1"
