@@ -81,7 +81,7 @@ static int search(int fd, uint64_t addr, struct map *map)
 	int ret = EFAULT;
 	FILE *file;
 
-	fd = dup(fd);
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	file = fd < 0 ? NULL : fdopen(fd, "r");
 	if (!file) {
 		ret = errno;

@@ -64,7 +64,8 @@ const char *memory_export(uint64_t addr, size_t length, struct memory_dmabuf *dm
 			return kinds[i]->name;
 		tried_add(tried, kinds[i]->name,
 			  err == ENOENT ? "not its memory" : why.text);
-		if (err != ENOENT) {
+		/* EIO: it could not say, so it may be anybody's. */
+		if (err != ENOENT && err != EIO) {
 			errno = err;
 			return NULL;
 		}

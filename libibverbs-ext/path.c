@@ -19,7 +19,7 @@
 
 #include "loop.h"
 
-enum { RATE_MS = 50, ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+enum { MAX_LENGTH = 1 << 28, RATE_MS = 50, ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
 			      IBV_ACCESS_REMOTE_READ };
 
 /* Memory of the host, as long as what is tested; each is a part of one MR. */
@@ -279,7 +279,7 @@ int ibv_p2p_test_path(struct ibv_mr *mr, void *addr, size_t length,
 	int ret;
 
 	if (!mr || !attr || inlen < sizeof(p.result) || !length ||
-	    length > UINT32_MAX || flags & ~IBV_P2P_PATH_SCRATCH)
+	    length > MAX_LENGTH || flags & ~IBV_P2P_PATH_SCRATCH)
 		return EINVAL;
 	ret = open_and_run(&p, !(flags & IBV_P2P_PATH_SCRATCH));
 	if (ret)

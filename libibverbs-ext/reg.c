@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <infiniband/verbs.h>
 #include <infiniband/verbs_p2p.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ enum {
 	PLAIN_WAYS = IBV_P2P_WAY_KERNEL | IBV_P2P_WAY_MODULE |
 		     IBV_P2P_WAY_PEER_MEMORY,
 	ALL_WAYS = PLAIN_WAYS | IBV_P2P_WAY_DMABUF,
+	PREFETCH_BYTES = 1 << 30,
 };
 
 struct reg {
@@ -42,7 +44,7 @@ static int check_device_only(const struct reg *r)
 		ret = ibv_p2p_query_addr((void *)(uintptr_t)addr, &at, sizeof(at));
 		if (ret)
 			return ret;
-		if (at.kind == IBV_P2P_KIND_HOST)
+		if (at.kind == IBV_P2P_KIND_HOST || at.map_addr + at.map_length <= addr)
 			return EINVAL;
 	}
 	return 0;
@@ -63,30 +65,28 @@ static bool may_be_plain(const struct reg *r)
 typedef struct ibv_mr *reg_function(struct ibv_pd *pd, void *addr, size_t length,
 				    uint64_t iova, unsigned int access);
 
+static reg_function *reg_mr;
+
 /*
  * That of libibverbs also where the preload library is in front of it, which has its own
- * dlopen(), too: a way that is not wanted is not to be taken. libibverbs is where a
- * function is that has nothing in front.
+ * dlopen(), too: a way that is not wanted is not to be taken. It stays: we need it.
  */
-static struct ibv_mr *reg_plain(const struct reg *r)
+static void find_reg_mr(void)
 {
-	reg_function *reg_mr = NULL;
-	void *libverbs = NULL;
-	struct ibv_mr *mr;
-	Dl_info info;
-	int err;
+	void *libverbs = dlmopen(LM_ID_BASE, "libibverbs.so.1", RTLD_NOW | RTLD_NOLOAD);
 
-	if (dladdr(ibv_dereg_mr, &info))
-		libverbs = dlmopen(LM_ID_BASE, info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
 	if (libverbs)
 		reg_mr = dlvsym(libverbs, "ibv_reg_mr_iova2", "IBVERBS_1.8");
-	mr = (reg_mr ? reg_mr : ibv_reg_mr_iova2)(r->pd, r->addr, r->length, r->iova,
-						  r->access);
-	err = errno;
-	if (libverbs)
-		dlclose(libverbs);
-	errno = err;
-	return mr;
+	if (!reg_mr)
+		reg_mr = ibv_reg_mr_iova2;
+}
+
+static struct ibv_mr *reg_plain(const struct reg *r)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, find_reg_mr);
+	return reg_mr(r->pd, r->addr, r->length, r->iova, r->access);
 }
 
 static struct ibv_mr *reg_by_any(const struct reg *r)
@@ -114,15 +114,10 @@ static struct ibv_mr *reg_by_any(const struct reg *r)
 	return mr;
 }
 
-/*
- * What has no on-demand paging is there already. Not by ibv_advise_mr(), which older
- * providers do not have.
- */
-static int prefault(const struct reg *r, struct ibv_mr *mr)
+static int prefetch(const struct reg *r, const struct ibv_sge *sge)
 {
 	const bool write = r->access & (IBV_ACCESS_LOCAL_WRITE |
 					IBV_ACCESS_REMOTE_WRITE);
-	const struct ibv_sge sge = { r->iova, r->length, mr->lkey };
 	const uint64_t advice = write ? IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE :
 					IBV_ADVISE_MR_ADVICE_PREFETCH;
 	const uint64_t flags = IBV_ADVISE_MR_FLAG_FLUSH;
@@ -130,16 +125,35 @@ static int prefault(const struct reg *r, struct ibv_mr *mr)
 		uverbs_object(UVERBS_ATTR_ADVISE_MR_PD_HANDLE, r->pd->handle),
 		uverbs_in(UVERBS_ATTR_ADVISE_MR_ADVICE, &advice, sizeof(advice)),
 		uverbs_in(UVERBS_ATTR_ADVISE_MR_FLAGS, &flags, sizeof(flags)),
-		uverbs_in(UVERBS_ATTR_ADVISE_MR_SGE_LIST, &sge, sizeof(sge)),
+		uverbs_in(UVERBS_ATTR_ADVISE_MR_SGE_LIST, sge, sizeof(*sge)),
 	};
+
+	return uverbs_call(r->pd->context, UVERBS_OBJECT_MR, UVERBS_METHOD_ADVISE_MR,
+			   attrs, 4);
+}
+
+/*
+ * What has no on-demand paging is there already. Not by ibv_advise_mr(), which older
+ * providers do not have.
+ */
+static int prefault(const struct reg *r, struct ibv_mr *mr)
+{
+	struct ibv_sge sge = { .lkey = mr->lkey };
 	struct ibv_p2p_mr_attr attr;
+	size_t done;
+	int err = 0;
 
 	if (ibv_p2p_query_mr(mr, &attr, sizeof(attr)))
 		attr.flags = r->access & IBV_ACCESS_ON_DEMAND ? IBV_P2P_MR_ODP : 0;
 	if (!(attr.flags & IBV_P2P_MR_ODP))
 		return 0;
-	return uverbs_call(mr->context, UVERBS_OBJECT_MR, UVERBS_METHOD_ADVISE_MR, attrs,
-			   4);
+	for (done = 0; !err && done < r->length; done += sge.length) {
+		sge.addr = r->iova + done;
+		sge.length = r->length - done < PREFETCH_BYTES ? r->length - done :
+								 PREFETCH_BYTES;
+		err = prefetch(r, &sge);
+	}
+	return err;
 }
 
 static int check(const struct reg *r)
@@ -154,9 +168,6 @@ static int check(const struct reg *r)
 	if (r->attr.comp_mask & IBV_P2P_REG_DMABUF)
 		return r->attr.ways && !(r->attr.ways & IBV_P2P_WAY_DMABUF) ?
 		       EINVAL : 0;
-	/* More than an SGE has is for several MRs. */
-	if (r->attr.flags & IBV_P2P_REG_PREFAULT && r->length > UINT32_MAX)
-		return EINVAL;
 	return r->attr.flags & IBV_P2P_REG_DEVICE_ONLY ? check_device_only(r) : 0;
 }
 

@@ -35,7 +35,7 @@ const struct libverbs *libverbs(void)
  * Programs that load libibverbs themselves, NCCL for one, look their functions up in what
  * they have loaded. They get us, which is ours first and then, as a dependency, its.
  */
-static bool is_libverbs(const char *file)
+static __attribute__((noinline)) bool is_libverbs(const char *file)
 {
 	struct stat is, given;
 	Dl_info info;
@@ -46,11 +46,12 @@ static bool is_libverbs(const char *file)
 		return !strcmp(file, "libibverbs.so") || !strcmp(file, "libibverbs.so.1");
 	/* Another one than ours is that program's business. */
 	return strstr(file, "libibverbs.so") && !stat(file, &given) &&
-	       dladdr(ibv_dereg_mr, &info) && !stat(info.dli_fname, &is) &&
+	       dladdr(find("ibv_dereg_mr", "IBVERBS_1.1"), &info) &&
+	       !stat(info.dli_fname, &is) &&
 	       is.st_dev == given.st_dev && is.st_ino == given.st_ino;
 }
 
-static const char *own_file(void)
+static __attribute__((noinline)) const char *own_file(void)
 {
 	Dl_info info;
 
@@ -59,13 +60,20 @@ static const char *own_file(void)
 
 /*
  * The dynamic linker looks whose RUNPATH to use by where dlopen() will return to. So this
- * one leaves by a jump, as compilers make of a call that is the last thing done.
+ * one leaves by a jump, which compilers make of a call that is the last thing done.
  */
-__attribute__((visibility("default"), optimize("O2"))) void *
-dlopen(const char *file, int mode)
+#ifdef __clang__
+#define BY_JUMP
+#define return_by_jump __attribute__((musttail)) return
+#else
+#define BY_JUMP optimize("O2")
+#define return_by_jump return
+#endif
+
+__attribute__((visibility("default"), BY_JUMP)) void *dlopen(const char *file, int mode)
 {
 	void *(*next)(const char *file, int mode) = dlsym(RTLD_NEXT, "dlopen");
 	const char *ours = is_libverbs(file) ? own_file() : NULL;
 
-	return next(ours ? ours : file, mode);
+	return_by_jump next(ours ? ours : file, mode);
 }

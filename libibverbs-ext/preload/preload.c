@@ -76,7 +76,7 @@ static struct ibv_mr *ask_libraries(const struct want *want)
 static __attribute__((noinline, cold)) struct ibv_mr *
 second_try(struct ibv_mr *mr, const struct want *want)
 {
-	if (first == dmabuf_first)
+	if (__atomic_load_n(&first, __ATOMIC_RELAXED) == dmabuf_first)
 		return mr;
 	return mr ? dmabuf_instead_of(mr, want->iova, want->access) :
 		    ask_libraries(want);
@@ -95,11 +95,17 @@ static struct ibv_mr *dmabuf_first(struct ibv_pd *pd, void *addr, size_t length,
 	struct ibv_mr *mr = dmabuf_reg(pd, addr, length, iova, access, &tried);
 	const int err = errno;
 
-	if (!mr && err == ENOENT)
-		return libverbs()->reg_mr_iova2(pd, addr, length, iova, access);
-	trace_reg("ibv_reg_mr, by IBV_P2P_FORCE", addr, length, pd, mr, 0, err,
+	int first_err = 0;
+
+	if (!mr && err == ENOENT) {
+		mr = libverbs()->reg_mr_iova2(pd, addr, length, iova, access);
+		if (mr)
+			return mr;
+		first_err = errno;
+	}
+	trace_reg("ibv_reg_mr, by IBV_P2P_FORCE", addr, length, pd, mr, first_err, err,
 		  tried.text);
-	errno = err;
+	errno = first_err ? first_err : err;
 	return mr;
 }
 
@@ -108,9 +114,18 @@ static struct ibv_mr *choose_and_reg(struct ibv_pd *pd, void *addr, size_t lengt
 {
 	const char *force = secure_getenv("IBV_P2P_FORCE");
 
-	first = force && !strcmp(force, "1") ? dmabuf_first :
-					       libverbs()->reg_mr_iova2;
-	return first(pd, addr, length, iova, access);
+	reg_function *chosen = force && !strcmp(force, "1") ? dmabuf_first :
+							      libverbs()->reg_mr_iova2;
+
+	/* Whoever else does the same does it with the same outcome. */
+	__atomic_store_n(&first, chosen, __ATOMIC_RELAXED);
+	return chosen(pd, addr, length, iova, access);
+}
+
+static inline struct ibv_mr *reg_first(struct ibv_pd *pd, void *addr, size_t length,
+				       uint64_t iova, unsigned int access)
+{
+	return __atomic_load_n(&first, __ATOMIC_RELAXED)(pd, addr, length, iova, access);
 }
 
 /* ---- libibverbs' ---- */
@@ -119,7 +134,7 @@ static struct ibv_mr *choose_and_reg(struct ibv_pd *pd, void *addr, size_t lengt
 PUBLIC struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length,
 				 int access)
 {
-	struct ibv_mr *mr = first(pd, addr, length, (uintptr_t)addr, access);
+	struct ibv_mr *mr = reg_first(pd, addr, length, (uintptr_t)addr, access);
 
 	return or_second_try(mr, access, pd, addr, length, (uintptr_t)addr);
 }
@@ -128,7 +143,7 @@ PUBLIC struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length,
 PUBLIC struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length,
 				      uint64_t iova, int access)
 {
-	struct ibv_mr *mr = first(pd, addr, length, iova, access);
+	struct ibv_mr *mr = reg_first(pd, addr, length, iova, access);
 
 	return or_second_try(mr, access, pd, addr, length, iova);
 }
@@ -136,7 +151,7 @@ PUBLIC struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t leng
 PUBLIC struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
 				       uint64_t iova, unsigned int access)
 {
-	struct ibv_mr *mr = first(pd, addr, length, iova, access);
+	struct ibv_mr *mr = reg_first(pd, addr, length, iova, access);
 
 	return or_second_try(mr, access, pd, addr, length, iova);
 }
@@ -170,8 +185,12 @@ PUBLIC int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *a
 {
 	const int ret = libverbs()->rereg_mr(mr, flags, pd, addr, length, access);
 
-	if (ret && flags & IBV_REREG_MR_CHANGE_TRANSLATION)
-		trace_rereg(addr, length, ret, errno);
+	const int err = errno;
+
+	if (ret && flags & IBV_REREG_MR_CHANGE_TRANSLATION) {
+		trace_rereg(addr, length, ret, err);
+		errno = err;
+	}
 	return ret;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <infiniband/verbs_p2p.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,21 +11,15 @@
 
 #include "trace.h"
 
-/* IBV_P2P_TRACE is 1, for stderr, or a file to append to; without it -1. */
-static int trace_fd = -1;
+/* IBV_P2P_TRACE: 1, for stderr, or a file to append to. NULL: nothing is to be told. */
+static const char *trace_to;
 
-__attribute__((constructor)) static void open_trace(void)
+__attribute__((constructor)) static void read_environment(void)
 {
 	const char *to = secure_getenv("IBV_P2P_TRACE");
 
-	if (!to || !*to || !strcmp(to, "0"))
-		return;
-	trace_fd = strcmp(to, "1") ? open(to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-					  0600) : STDERR_FILENO;
-	if (trace_fd < 0)
-		fprintf(stderr, "libibverbs-ext-preload: no trace: cannot open %s: %s; "
-			"set IBV_P2P_TRACE to 1 or to a file that can be written\n",
-			to, strerror(errno));
+	if (to && *to && strcmp(to, "0"))
+		trace_to = strdup(to);
 }
 
 /* A paragraph, in one write(): programs have threads, and ranks one file. */
@@ -48,11 +43,19 @@ add(struct paragraph *p, const char *format, ...)
 		p->used = sizeof(p->text) - 1;
 }
 
+/* Opened for each: a program may close all descriptors, and open its own. */
 static void end(const struct paragraph *p)
 {
-	ssize_t n = write(trace_fd, p->text, p->used);
+	const bool to_stderr = !strcmp(trace_to, "1");
+	int fd = to_stderr ? STDERR_FILENO :
+		 open(trace_to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
-	(void)n;	/* there is nobody to tell */
+	if (fd < 0 || write(fd, p->text, p->used) < 0)
+		fprintf(stderr, "libibverbs-ext-preload: no trace: cannot write to %s: %s; "
+			"set IBV_P2P_TRACE to 1 or to a file that can be written\n",
+			trace_to, strerror(errno));
+	if (fd >= 0 && !to_stderr)
+		close(fd);
 }
 
 /* Each line of text, indented. */
@@ -107,7 +110,7 @@ void trace_reg(const char *function, const void *addr, size_t length,
 {
 	struct paragraph p = {};
 
-	if (trace_fd < 0)
+	if (!trace_to)
 		return;
 	add(&p, "libibverbs-ext: %s(%s, %p, %zu): %s\n", function,
 	    ibv_get_device_name(pd->context->device), addr, length,
@@ -127,7 +130,7 @@ void trace_rereg(const void *addr, size_t length, int result, int err)
 {
 	struct paragraph p = {};
 
-	if (trace_fd < 0)
+	if (!trace_to)
 		return;
 	add(&p, "libibverbs-ext: ibv_rereg_mr(%p, %zu): error %d: %s\n"
 		"  if that is memory of CUDA, ROCm or Level Zero: an MR cannot be made one "

@@ -80,14 +80,13 @@ static void set_driver_value(struct mr *mr, const struct nlattr *name,
 	}
 }
 
-/* Who tells of an MR's memory at all, and of no device's, says that it is the host's. */
+/* The series tells of an MR with on-demand paging, and if there is a device's memory. */
 static void set_driver(struct mr *mr, struct nlattr *table)
 {
 	const struct nlattr *name = NULL;
 	struct nlattr *attr;
 	int left;
 
-	strcpy(mr->memory, "host");
 	nla_for_each_nested(attr, table, left) {
 		if (nla_type(attr) == RDMA_NLDEV_ATTR_DRIVER_PRINT_TYPE)
 			continue;
@@ -95,6 +94,8 @@ static void set_driver(struct mr *mr, struct nlattr *table)
 			set_driver_value(mr, name, attr);
 		name = name ? NULL : attr;
 	}
+	if (*mr->odp && !*mr->memory)
+		strcpy(mr->memory, "host");
 }
 
 static void set_owner(struct mr *mr, struct nlattr **tb)

@@ -95,12 +95,11 @@ static char *why_none(const struct kernel *k, const struct nic *nic,
 			       "paging, which the p2p series needs.", driver);
 	if (!exports_dmabuf(m) && *m->function->driver)
 		return text_of("ibv_reg_mr says EFAULT. %s takes dma-bufs, but %s "
-			       "exports none. With the module p2p_ibreg, or the p2p "
-			       "series in the kernel, it takes what a process has "
-			       "mapped.", driver, m->function->driver);
+			       "exports none. With the p2p series in the kernel it takes "
+			       "what a process has mapped.", driver, m->function->driver);
 	return text_of("ibv_reg_mr says EFAULT. %s takes dma-bufs, but without a driver "
-		       "nobody exports any. With the module p2p_ibreg, or the p2p series "
-		       "in the kernel, it takes what a process has mapped.", driver);
+		       "nobody exports any. With the p2p series in the kernel it takes "
+		       "what a process has mapped.", driver);
 }
 
 /* Peer memory and dma-bufs of GPUs go by the vendor's library, whatever is mapped. */

@@ -113,6 +113,9 @@ static void run_unknown(const void *arg)
 	vendor_load(arg);
 	if (try_reg((void *)(uintptr_t)0x7000, PAGE, ACCESS, &err) || err != EFAULT)
 		fail("%s, expected EFAULT", err ? strerrorname_np(err) : "registered");
+	if (arg == &vendors[0] && !!vendor_calls("cuPointerGetAttributes") !=
+				  (mode == PRELOADED || mode == FORCED))
+		fail("CUDA was asked %lu times", vendor_calls("cuPointerGetAttributes"));
 	vendor_check();
 }
 

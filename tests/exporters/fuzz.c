@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <infiniband/verbs_p2p.h>
+#include <libgen.h>
 #include <rdma/ib_user_ioctl_cmds.h>
 #include <rdma/rdma_user_ioctl.h>
 #include <rdma/rdma_user_ioctl_cmds.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 enum { LEN = KIB(64), AT = MIB(2), CALLS = 1000000, MAX_ATTRS = 8 };
-enum { METHOD_QUERY_P2P = 7, METHOD_QUERY_MR_MEMORY = 5 };
+enum { METHOD_QUERY_P2P = 20, METHOD_QUERY_MR_MEMORY = 20 };
 enum { ROOM = 65536, GUARD = 4096, FILL = 0xa5 };
 
 struct call {
@@ -99,11 +100,11 @@ static struct ib_uverbs_attr any_attr(const uint8_t *buffer, uint16_t id, uint32
 	return attr;
 }
 
-static unsigned int answered;
+static unsigned int answered_mr, answered_device;
 
-static void make(struct call *c)
+static bool make(struct call *c)
 {
-	answered += !ioctl(dev.ctx->cmd_fd, RDMA_VERBS_IOCTL, c);
+	return !ioctl(dev.ctx->cmd_fd, RDMA_VERBS_IOCTL, c);
 }
 
 static void call_once(uint8_t *buffer, uint32_t driver, uint32_t handle)
@@ -123,8 +124,49 @@ static void call_once(uint8_t *buffer, uint32_t driver, uint32_t handle)
 	make(&c);
 }
 
+/* Names of devices, of none, and what is no name. */
+static void put_name(uint8_t *to, size_t len)
+{
+	char name[256];
+	size_t i;
+
+	snprintf(name, sizeof(name), "%s", gpu_path(below(2) ? GPU0 : GPU1));
+	memset(to, 0, len);
+	memcpy(to, basename(name), len < 12 ? len : 12);
+	if (one_in(4))
+		to[below(len)] = next();
+	if (one_in(16))
+		for (i = 0; i < len; i++)
+			to[i] = next();
+}
+
+/* The attributes of QUERY_P2P, one of which may be anything. */
+static void call_device(uint8_t *buffer, uint32_t driver, uint32_t handle)
+{
+	const uint16_t lengths[] = { one_in(4) ? 9 + below(40) : 12, 4, 4 };
+	struct call c = { .hdr = {
+		.driver_id = driver, .object_id = UVERBS_OBJECT_DEVICE,
+		.method_id = METHOD_QUERY_P2P, .num_attrs = 3,
+		.length = sizeof(c.hdr) + 3 * sizeof(c.attrs[0]),
+	} };
+	unsigned int i;
+
+	put_name(buffer + GUARD, lengths[0]);
+	for (i = 0; i < 3; i++) {
+		c.attrs[i].attr_id = i;
+		c.attrs[i].len = lengths[i];
+		c.attrs[i].flags = UVERBS_ATTR_F_MANDATORY;
+		c.attrs[i].data = (uintptr_t)buffer + GUARD + 64 * i;
+	}
+	if (one_in(2)) {
+		i = below(3);
+		c.attrs[i] = any_attr(buffer, i, handle);
+	}
+	answered_device += make(&c);
+}
+
 /* Most that is random is refused early: these are nearly right. */
-static void call_nearly(uint8_t *buffer, uint32_t driver, uint32_t handle)
+static void call_mr(uint8_t *buffer, uint32_t driver, uint32_t handle)
 {
 	const uint16_t lengths[] = { 0, 40, 8, 56 * below(3), 4 };
 	struct call c = { .hdr = {
@@ -143,7 +185,7 @@ static void call_nearly(uint8_t *buffer, uint32_t driver, uint32_t handle)
 	}
 	i = below(5);
 	c.attrs[i] = any_attr(buffer, i, handle);
-	make(&c);
+	answered_mr += make(&c);
 }
 
 static void want_guards(const uint8_t *buffer)
@@ -166,17 +208,20 @@ static void fuzz(unsigned int calls)
 
 	memset(buffer, FILL, ROOM + 2 * GUARD);
 	for (i = 0; i < calls; i++) {
-		if (i % 2)
+		if (i % 3 == 0)
 			call_once(buffer, driver, mr->handle);
+		else if (i % 3 == 1)
+			call_mr(buffer, driver, mr->handle);
 		else
-			call_nearly(buffer, driver, mr->handle);
+			call_device(buffer, driver, mr->handle);
 		if (i % 4096 == 0)
 			gpu_map_at(GPU0, p, AT + LEN * (i / 4096 % 4), LEN,
 				   PROT_READ | PROT_WRITE);
 	}
 	want_guards(buffer);
-	note("%u of %u were answered", answered, calls);
-	if (answered < calls / 100)
+	note("of %u, %u about the MR were answered, and %u about the device", calls,
+	     answered_mr, answered_device);
+	if (answered_mr < calls / 30 || answered_device < calls / 30)
 		fail("next to nothing was answered: it is refused before it gets there");
 	if (ibv_p2p_query_mr(mr, &attr, sizeof(attr)))
 		fail("a good call fails afterwards");
@@ -187,7 +232,7 @@ static void fuzz(unsigned int calls)
 static void run_fuzz(const void *arg)
 {
 	(void)arg;
-	state = now() * 1e6;
+	state = getenv("FUZZ_SEED") ? strtoull(getenv("FUZZ_SEED"), NULL, 0) : now() * 1e6;
 	note("seed %#llx", (unsigned long long)state);
 	fuzz(CALLS);
 }

@@ -7,9 +7,21 @@ test_ext() {
 	local line
 
 	ctest_cases ext ext "$1" preload "${ext_units[@]}"
+	! want install "$1" || check ext/install "$build/ext-install.log" ext_installs "$build/staged"
 	! want cuda-driver "$1" || while IFS= read -r line; do
 		case_line ext "$line"
 	done < <("$build/cmake/libibverbs-ext/tests/ext-cuda-driver")
+}
+
+# ext_installs DIR: where ld.so does not look by itself, any program starts under
+# ibv_p2prun, and says if it is told something else.
+ext_installs() {
+	local preload
+
+	cmake --install "$build/cmake/libibverbs-ext" --prefix "$1" || return 1
+	preload=$(find "$1" -name libibverbs-ext-preload.so)
+	IBV_P2P_PRELOAD=$preload "$1/bin/ibv_p2prun" --memory=cuda true &&
+		! IBV_P2P_PRELOAD=$preload "$1/bin/ibv_p2prun" --memory=cudaa true
 }
 
 # The same with sanitizers, in front of which nothing can be preloaded, and those that
