@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory.h"
 
@@ -74,12 +75,27 @@ const char *memory_export(uint64_t addr, size_t length, struct memory_dmabuf *dm
 	return NULL;
 }
 
+/* Of an allocation, one byte says it for all. */
+static bool gives_dmabuf(const struct memory_kind *kind, uint64_t addr)
+{
+	struct memory_dmabuf dmabuf;
+	struct memory_why why;
+
+	if (kind->export(addr, 1, &dmabuf, &why))
+		return false;
+	close(dmabuf.fd);
+	return true;
+}
+
 int memory_query(uint64_t addr, struct ibv_p2p_addr_attr *attr)
 {
-	int i, err = ENOENT;
+	int i;
 
-	for (i = 0; i < NR_KINDS && err == ENOENT; i++)
-		if (allowed[i])
-			err = kinds[i]->query(addr, attr);
-	return err;
+	for (i = 0; i < NR_KINDS; i++) {
+		if (!allowed[i] || kinds[i]->query(addr, attr))
+			continue;
+		attr->dmabuf = gives_dmabuf(kinds[i], addr);
+		return 0;
+	}
+	return ENOENT;
 }

@@ -47,7 +47,7 @@ void tried_add(struct tried *tried, const char *name, const char *what);
  */
 const char *memory_export(uint64_t addr, size_t length, struct memory_dmabuf *dmabuf,
 			  struct tried *tried);
-/* What is at addr, if a kind knows. 0, or ENOENT. */
+/* What is at addr, if a kind knows, and whether it gives a dma-buf. 0, or ENOENT. */
 int memory_query(uint64_t addr, struct ibv_p2p_addr_attr *attr);
 
 extern const struct memory_kind memory_cuda, memory_rocm, memory_ze;

@@ -44,6 +44,8 @@ struct ibv_p2p_addr_attr {
 	uint64_t offset;	/* of the address, in the BAR, dma-buf or file */
 	char exporter[64];	/* driver of the device, or the name of its file */
 	char pci_address[16];	/* of the device, like 0000:3b:00.0 */
+	uint32_t dmabuf;	/* not 0: ibv_p2p_reg_mr() can have one of it */
+	uint32_t reserved;
 };
 
 /*

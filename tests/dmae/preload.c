@@ -253,11 +253,19 @@ static void run_fork_init(const void *arg)
 static void run_ways(const void *arg)
 {
 	struct ibv_p2p_reg_attr attr = { .ways = IBV_P2P_WAY_KERNEL };
+	struct ibv_p2p_addr_attr at;
 	uint8_t *p;
 	struct ibv_mr *mr;
 
 	vendor_load(arg);
 	p = vendor_allocate(LEN);
+	if (ibv_p2p_query_addr(p + IN, &at, sizeof(at)) || !at.dmabuf ||
+	    at.map_addr != (uintptr_t)p || at.offset != IN)
+		fail("of kind %u, offset %llu, dma-buf %u", at.kind,
+		     (unsigned long long)at.offset, at.dmabuf);
+	if (ibv_p2p_query_addr(host_map(PAGE), &at, sizeof(at)) || at.dmabuf ||
+	    at.kind != IBV_P2P_KIND_HOST)
+		fail("memory of the host is of kind %u, dma-buf %u", at.kind, at.dmabuf);
 	mr = ibv_p2p_reg_mr(dev.pd, p, LEN, (uintptr_t)p, ACCESS, &attr, sizeof(attr));
 	if (mr || errno != EFAULT)
 		fail("by the kernel: %s, expected EFAULT",
