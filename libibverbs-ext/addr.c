@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "addr.h"
+#include "attr.h"
 #include "maps.h"
 #include "memory.h"
 #include "pci.h"
@@ -180,8 +181,7 @@ int ibv_p2p_query_addr(const void *addr, struct ibv_p2p_addr_attr *attr,
 	struct ibv_p2p_addr_attr full = {};
 	int ret;
 
-	/* What the first version of the library had. */
-	if (!attr || inlen < sizeof(full))
+	if (!attr || inlen < ADDR_ATTR_V1)
 		return EINVAL;
 	/* Its addresses may be mapped for another purpose, or not at all. */
 	ret = memory_query((uintptr_t)addr, &full);
@@ -189,7 +189,6 @@ int ibv_p2p_query_addr(const void *addr, struct ibv_p2p_addr_attr *attr,
 		ret = addr_query(MAPS_SELF, (uintptr_t)addr, &full);
 	if (ret)
 		return ret;
-	memset(attr, 0, inlen);
-	memcpy(attr, &full, sizeof(full));
+	attr_give(attr, inlen, &full, sizeof(full));
 	return 0;
 }

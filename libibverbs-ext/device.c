@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attr.h"
 #include "uverbs.h"
 
 enum { NO_FD = -1, MAX_NAME = 31 };
@@ -156,15 +157,14 @@ int ibv_p2p_query_device(struct ibv_context *context,
 {
 	struct ways w = {};
 
-	if (!context || !attr || inlen < sizeof(w.attr))
+	if (!context || !attr || inlen < DEVICE_ATTR_V1)
 		return EINVAL;
 	w.asked = !ask_kernel(context, &w.import, NULL, NULL);
 	try_kernel(&w);
 	try_dmabuf(&w, context);
 	try_module(&w);
 	try_peer_memory(&w, context);
-	memset(attr, 0, inlen);
-	memcpy(attr, &w.attr, sizeof(w.attr));
+	attr_give(attr, inlen, &w.attr, sizeof(w.attr));
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <infiniband/verbs_p2p.h>
 #include <string.h>
 
+#include "attr.h"
 #include "uverbs.h"
 
 enum { MAX_RANGES = 1000 };	/* an attribute has less than 64 KiB */
@@ -30,7 +31,7 @@ int ibv_p2p_query_mr(struct ibv_mr *mr, struct ibv_p2p_mr_attr *attr,
 	};
 	int ret;
 
-	if (!mr || !attr || inlen < sizeof(full))
+	if (!mr || !attr || inlen < MR_ATTR_V1)
 		return EINVAL;
 	ret = query(mr, attrs, 2);
 	if (ret)
@@ -41,8 +42,7 @@ int ibv_p2p_query_mr(struct ibv_mr *mr, struct ibv_p2p_mr_attr *attr,
 	full.maps = memory.maps;
 	full.faults = memory.faults;
 	full.invalidations = memory.invalidations;
-	memset(attr, 0, inlen);
-	memcpy(attr, &full, sizeof(full));
+	attr_give(attr, inlen, &full, sizeof(full));
 	return 0;
 }
 

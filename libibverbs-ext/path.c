@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attr.h"
 #include "loop.h"
 
 enum { MAX_LENGTH = 1 << 28, RATE_MS = 50, ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
@@ -278,13 +279,12 @@ int ibv_p2p_test_path(struct ibv_mr *mr, void *addr, size_t length,
 	struct path p = { .mr = mr, .addr = addr, .length = length };
 	int ret;
 
-	if (!mr || !attr || inlen < sizeof(p.result) || !length ||
+	if (!mr || !attr || inlen < PATH_ATTR_V1 || !length ||
 	    length > MAX_LENGTH || flags & ~IBV_P2P_PATH_SCRATCH)
 		return EINVAL;
 	ret = open_and_run(&p, !(flags & IBV_P2P_PATH_SCRATCH));
 	if (ret)
 		return ret;
-	memset(attr, 0, inlen);
-	memcpy(attr, &p.result, sizeof(p.result));
+	attr_give(attr, inlen, &p.result, sizeof(p.result));
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "attr.h"
 #include "dmabuf.h"
 #include "uverbs.h"
 
@@ -182,12 +183,12 @@ struct ibv_mr *ibv_p2p_reg_mr(struct ibv_pd *pd, void *addr, size_t length,
 	struct ibv_mr *mr;
 	int err;
 
-	if (attr && inlen < sizeof(r.attr)) {
+	if (attr && inlen < REG_ATTR_V1) {
 		errno = EINVAL;
 		return NULL;
 	}
 	if (attr)
-		r.attr = *attr;
+		attr_give(&r.attr, sizeof(r.attr), attr, inlen);
 	err = check(&r);
 	if (err) {
 		errno = err;
