@@ -94,7 +94,6 @@ static struct ibv_mr *dmabuf_first(struct ibv_pd *pd, void *addr, size_t length,
 	struct tried tried;
 	struct ibv_mr *mr = dmabuf_reg(pd, addr, length, iova, access, &tried);
 	const int err = errno;
-
 	int first_err = 0;
 
 	if (!mr && err == ENOENT) {
@@ -113,7 +112,6 @@ static struct ibv_mr *choose_and_reg(struct ibv_pd *pd, void *addr, size_t lengt
 				     uint64_t iova, unsigned int access)
 {
 	const char *force = secure_getenv("IBV_P2P_FORCE");
-
 	reg_function *chosen = force && !strcmp(force, "1") ? dmabuf_first :
 							      libverbs()->reg_mr_iova2;
 
@@ -156,10 +154,12 @@ PUBLIC struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t len
 	return or_second_try(mr, access, pd, addr, length, iova);
 }
 
-PUBLIC struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, struct mr_init_attr *attr);
+/* Newer headers declare it, with their name for the structure. */
+struct ibv_mr *reg_mr_ex(struct ibv_pd *pd, struct mr_init_attr *attr)
+	__asm__("ibv_reg_mr_ex");
 
 /* Only what has an address, and nothing else, can be had in another way. */
-PUBLIC struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, struct mr_init_attr *attr)
+PUBLIC struct ibv_mr *reg_mr_ex(struct ibv_pd *pd, struct mr_init_attr *attr)
 {
 	const uint64_t iova = attr->comp_mask & MR_INIT_IOVA ? attr->iova :
 							       (uintptr_t)attr->addr;
@@ -174,7 +174,7 @@ PUBLIC struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, struct mr_init_attr *attr
 		return mr;
 	if (!mr)
 		return ask_libraries(&(struct want) {
-			__func__, pd, attr->addr, attr->length, iova, attr->access });
+			"ibv_reg_mr_ex", pd, attr->addr, attr->length, iova, attr->access });
 	return attr->access & IBV_ACCESS_ON_DEMAND ?
 	       dmabuf_instead_of(mr, iova, attr->access) : mr;
 }
@@ -184,7 +184,6 @@ PUBLIC int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *a
 			size_t length, int access)
 {
 	const int ret = libverbs()->rereg_mr(mr, flags, pd, addr, length, access);
-
 	const int err = errno;
 
 	if (ret && flags & IBV_REREG_MR_CHANGE_TRANSLATION) {
