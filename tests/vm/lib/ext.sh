@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# ./run test: libibverbs-ext where there is neither an RDMA device nor a GPU.
+# ./run test: libibverbs-ext where there is neither an RDMA device nor a GPU, and on a
+# kernel without the series.
 
 ext_units=(addr memory symbols topology mrs told report p2pinfo)
 
@@ -51,3 +52,5 @@ ext_sanitized() {
 		-DCMAKE_C_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all" &&
 		cmake --build "$1/libibverbs-ext" -j2
 }
+
+test_stock() { guest_suite stock pristine -- "$build/cmake/tests/exporters/stock"; }

@@ -29,6 +29,7 @@ dmae		kernel-base
 more_jobs='
 exporters-dmae	kernel-base
 ext-more
+stock
 pyverbs		kernel-base
 pyverbs-dmae	kernel-base
 model-long
