@@ -11,10 +11,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "addr.h"
 #include "attr.h"
+#include "fill.h"
 #include "maps.h"
 #include "memory.h"
 #include "pci.h"
@@ -36,39 +36,10 @@ static bool shows_bar(const struct map *map)
 	return starts_with(map->name, "/proc/bus/pci/");
 }
 
-/* The last part of where a link in sysfs leads to: a name. False: there is none. */
-static bool link_name(const char *path, char *name, size_t size)
-{
-	char target[PATH_MAX];
-	ssize_t len = readlink(path, target, sizeof(target) - 1);
-
-	if (len <= 0)
-		return false;
-	target[len] = '\0';
-	return snprintf(name, size, "%s", basename(target)) < (int)size;
-}
-
-static void set_exporter(struct ibv_p2p_addr_attr *attr, const char *name)
-{
-	snprintf(attr->exporter, sizeof(attr->exporter), "%s", name);
-	attr->comp_mask |= IBV_P2P_ADDR_EXPORTER;
-}
-
 static void set_offset(struct ibv_p2p_addr_attr *attr, uint64_t offset)
 {
 	attr->offset = offset;
 	attr->comp_mask |= IBV_P2P_ADDR_OFFSET;
-}
-
-static void set_pci(struct ibv_p2p_addr_attr *attr, const char *name)
-{
-	char path[PATH_MAX], driver[sizeof(attr->exporter)];
-
-	snprintf(attr->pci_address, sizeof(attr->pci_address), "%s", name);
-	attr->comp_mask |= IBV_P2P_ADDR_PCI;
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", name);
-	if (link_name(path, driver, sizeof(driver)))
-		set_exporter(attr, driver);
 }
 
 static void fill_bar(struct ibv_p2p_addr_attr *attr, uint64_t address)
@@ -81,7 +52,7 @@ static void fill_bar(struct ibv_p2p_addr_attr *attr, uint64_t address)
 	attr->bar = place.bar;
 	attr->comp_mask |= IBV_P2P_ADDR_BAR;
 	set_offset(attr, place.offset);
-	set_pci(attr, place.name);
+	fill_pci(attr, place.name);
 }
 
 /* vfio-pci has its regions in one file, the BARs first, but does not say whose. */
@@ -90,7 +61,7 @@ static void fill_vfio(struct ibv_p2p_addr_attr *attr, uint64_t offset)
 	const uint64_t region = offset >> VFIO_REGION_SHIFT;
 
 	attr->kind = IBV_P2P_KIND_PCI_BAR;
-	set_exporter(attr, "vfio-pci");
+	fill_exporter(attr, "vfio-pci");
 	if (region >= PCI_BARS)
 		return;
 	attr->bar = region;
@@ -106,7 +77,7 @@ static void fill_device(struct ibv_p2p_addr_attr *attr, struct map *map,
 
 	attr->kind = major(device) == DRM_MAJOR ? IBV_P2P_KIND_DRM :
 						  IBV_P2P_KIND_DEVICE;
-	set_exporter(attr, basename(map->name));
+	fill_exporter(attr, basename(map->name));
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/device/subsystem",
 		 major(device), minor(device));
 	if (!link_name(path, name, sizeof(name)) || strcmp(name, "pci"))
@@ -114,7 +85,7 @@ static void fill_device(struct ibv_p2p_addr_attr *attr, struct map *map,
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/device",
 		 major(device), minor(device));
 	if (link_name(path, name, PCI_NAME_LEN))
-		set_pci(attr, name);
+		fill_pci(attr, name);
 }
 
 /*
@@ -153,7 +124,7 @@ static void fill(struct ibv_p2p_addr_attr *attr, const char *process, struct map
 		attr->kind = IBV_P2P_KIND_DMABUF;
 		set_offset(attr, offset);
 		if (map->name[sizeof("/dmabuf:") - 1])
-			set_exporter(attr, map->name + sizeof("/dmabuf:") - 1);
+			fill_exporter(attr, map->name + sizeof("/dmabuf:") - 1);
 	} else if (is_device(process, map, &device)) {
 		fill_device(attr, map, device);
 	} else {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 #include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,6 +30,32 @@ void *library_get(const char *soname)
 void library_put(void *library)
 {
 	dlclose(library);
+}
+
+int memory_kind_export(const struct memory_kind *kind, uint64_t addr, size_t length,
+		       struct memory_dmabuf *dmabuf, struct memory_why *why)
+{
+	void *library = library_get(kind->soname);
+	int ret;
+
+	if (!library)
+		return ENOENT;
+	ret = kind->export(library, addr, length, dmabuf, why);
+	library_put(library);
+	return ret;
+}
+
+int memory_kind_query(const struct memory_kind *kind, uint64_t addr,
+		      struct ibv_p2p_addr_attr *attr)
+{
+	void *library = library_get(kind->soname);
+	int ret;
+
+	if (!library)
+		return ENOENT;
+	ret = kind->query(library, addr, attr);
+	library_put(library);
+	return ret;
 }
 
 void why_say(struct memory_why *why, const char *format, ...)

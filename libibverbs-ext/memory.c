@@ -60,7 +60,7 @@ const char *memory_export(uint64_t addr, size_t length, struct memory_dmabuf *dm
 			tried_add(tried, kinds[i]->name, "not in IBV_P2P_MEMORY");
 			continue;
 		}
-		err = kinds[i]->export(addr, length, dmabuf, &why);
+		err = memory_kind_export(kinds[i], addr, length, dmabuf, &why);
 		if (!err)
 			return kinds[i]->name;
 		tried_add(tried, kinds[i]->name,
@@ -81,7 +81,7 @@ static bool gives_dmabuf(const struct memory_kind *kind, uint64_t addr)
 	struct memory_dmabuf dmabuf;
 	struct memory_why why;
 
-	if (kind->export(addr, 1, &dmabuf, &why))
+	if (memory_kind_export(kind, addr, 1, &dmabuf, &why))
 		return false;
 	close(dmabuf.fd);
 	return true;
@@ -92,7 +92,7 @@ int memory_query(uint64_t addr, struct ibv_p2p_addr_attr *attr)
 	int i;
 
 	for (i = 0; i < NR_KINDS; i++) {
-		if (!allowed[i] || kinds[i]->query(addr, attr))
+		if (!allowed[i] || memory_kind_query(kinds[i], addr, attr))
 			continue;
 		attr->dmabuf = gives_dmabuf(kinds[i], addr);
 		return 0;

@@ -24,15 +24,22 @@ struct memory_why {
 
 struct memory_kind {
 	const char *name;	/* as in IBV_P2P_MEMORY */
+	const char *soname;	/* of the library that both of these are given */
 	/*
 	 * A dma-buf of the length bytes at addr. 0 or an errno: ENOENT if addr is not
 	 * this kind's. With any other, why is what to tell.
 	 */
-	int (*export)(uint64_t addr, size_t length, struct memory_dmabuf *dmabuf,
-		      struct memory_why *why);
+	int (*export)(void *library, uint64_t addr, size_t length,
+		      struct memory_dmabuf *dmabuf, struct memory_why *why);
 	/* What is at addr: all that attr can hold of it. 0, or ENOENT. */
-	int (*query)(uint64_t addr, struct ibv_p2p_addr_attr *attr);
+	int (*query)(void *library, uint64_t addr, struct ibv_p2p_addr_attr *attr);
 };
+
+/* The same, ENOENT also if the process has not loaded the library. */
+int memory_kind_export(const struct memory_kind *kind, uint64_t addr, size_t length,
+		       struct memory_dmabuf *dmabuf, struct memory_why *why);
+int memory_kind_query(const struct memory_kind *kind, uint64_t addr,
+		      struct ibv_p2p_addr_attr *attr);
 
 /* For people: a line for each kind that was asked and did not help. */
 struct tried {

@@ -268,16 +268,17 @@ static int check_device(const struct cuda *cuda, int device, struct memory_why *
 	return EOPNOTSUPP;
 }
 
-static int export_from(struct cuda *cuda, void *library, uint64_t addr, size_t length,
+static int cuda_export(void *library, uint64_t addr, size_t length,
 		       struct memory_dmabuf *dmabuf, struct memory_why *why)
 {
 	struct allocation a;
 	struct stay stay;
+	struct cuda cuda;
 	int ret;
 
-	ret = kind_load(library, to_look, cuda, why);
+	ret = kind_load(library, to_look, &cuda, why);
 	if (!ret)
-		ret = find(cuda, addr, &a, why);
+		ret = find(&cuda, addr, &a, why);
 	if (ret)
 		return ret;
 	if (a.managed) {
@@ -287,29 +288,15 @@ static int export_from(struct cuda *cuda, void *library, uint64_t addr, size_t l
 	}
 	ret = kind_check_range(addr, length, a.start, a.size, why);
 	if (!ret)
-		ret = kind_load(library, to_export, cuda, why);
+		ret = kind_load(library, to_export, &cuda, why);
 	if (!ret)
-		ret = check_device(cuda, a.device, why);
+		ret = check_device(&cuda, a.device, why);
 	if (!ret)
-		ret = enter(cuda, &a, &stay, why);
+		ret = enter(&cuda, &a, &stay, why);
 	if (ret)
 		return ret;
-	ret = get_fd(cuda, addr, length, dmabuf, why);
-	leave(cuda, &stay);
-	return ret;
-}
-
-static int cuda_export(uint64_t addr, size_t length, struct memory_dmabuf *dmabuf,
-		       struct memory_why *why)
-{
-	void *library = library_get("libcuda.so.1");
-	struct cuda cuda;
-	int ret;
-
-	if (!library)
-		return ENOENT;
-	ret = export_from(&cuda, library, addr, length, dmabuf, why);
-	library_put(library);
+	ret = get_fd(&cuda, addr, length, dmabuf, why);
+	leave(&cuda, &stay);
 	return ret;
 }
 
@@ -320,35 +307,29 @@ static void fill_device(const struct cuda *cuda, int device,
 	struct kind_pci pci;
 	char id[32];
 
+	fill_exporter(attr, "nvidia");
 	if (cuda->pci_bus_id && !cuda->pci_bus_id(id, sizeof(id), device) &&
 	    sscanf(id, "%x:%x:%x.%x", &pci.domain, &pci.bus, &pci.device,
 		   &pci.function) == 4)
-		kind_fill_pci(attr, &pci, "nvidia");
-	else
-		kind_fill_exporter(attr, "nvidia");
+		kind_fill_pci(attr, &pci);
 }
 
-static int cuda_query(uint64_t addr, struct ibv_p2p_addr_attr *attr)
+static int cuda_query(void *library, uint64_t addr, struct ibv_p2p_addr_attr *attr)
 {
-	void *library = library_get("libcuda.so.1");
 	struct allocation a;
 	struct memory_why why;
 	struct cuda cuda;
-	int ret = ENOENT;
 
-	if (!library)
+	if (kind_load(library, to_look, &cuda, &why) || find(&cuda, addr, &a, &why))
 		return ENOENT;
-	if (!kind_load(library, to_look, &cuda, &why) && !find(&cuda, addr, &a, &why)) {
-		kind_fill(attr, IBV_P2P_KIND_CUDA, addr, a.start, a.size);
-		fill_device(&cuda, a.device, attr);
-		ret = 0;
-	}
-	library_put(library);
-	return ret;
+	kind_fill(attr, IBV_P2P_KIND_CUDA, addr, a.start, a.size);
+	fill_device(&cuda, a.device, attr);
+	return 0;
 }
 
 const struct memory_kind memory_cuda = {
 	.name = "cuda",
+	.soname = "libcuda.so.1",
 	.export = cuda_export,
 	.query = cuda_query,
 };

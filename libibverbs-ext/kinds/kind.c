@@ -2,12 +2,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "kind.h"
 
@@ -56,27 +53,11 @@ void kind_fill(struct ibv_p2p_addr_attr *attr, enum ibv_p2p_kind kind, uint64_t 
 	attr->comp_mask = IBV_P2P_ADDR_OFFSET;
 }
 
-void kind_fill_exporter(struct ibv_p2p_addr_attr *attr, const char *driver)
+void kind_fill_pci(struct ibv_p2p_addr_attr *attr, const struct kind_pci *pci)
 {
-	snprintf(attr->exporter, sizeof(attr->exporter), "%s", driver);
-	attr->comp_mask |= IBV_P2P_ADDR_EXPORTER;
-}
+	char name[sizeof(attr->pci_address)];
 
-void kind_fill_pci(struct ibv_p2p_addr_attr *attr, const struct kind_pci *pci,
-		   const char *driver)
-{
-	char path[64], target[PATH_MAX];
-	ssize_t len;
-
-	snprintf(attr->pci_address, sizeof(attr->pci_address), "%04x:%02x:%02x.%x",
-		 pci->domain, pci->bus & 0xff, pci->device & 0x1f, pci->function & 7);
-	attr->comp_mask |= IBV_P2P_ADDR_PCI;
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", attr->pci_address);
-	len = readlink(path, target, sizeof(target) - 1);
-	if (len > 0) {
-		target[len] = '\0';
-		driver = basename(target);
-	}
-	if (driver)
-		kind_fill_exporter(attr, driver);
+	snprintf(name, sizeof(name), "%04x:%02x:%02x.%x", pci->domain, pci->bus & 0xff,
+		 pci->device & 0x1f, pci->function & 7);
+	fill_pci(attr, name);
 }

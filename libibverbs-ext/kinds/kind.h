@@ -6,6 +6,7 @@
 #ifndef KIND_H
 #define KIND_H
 
+#include "../fill.h"
 #include "../memory.h"
 
 #include <stdbool.h>
@@ -37,10 +38,7 @@ int kind_check_range(uint64_t addr, size_t length, uint64_t start, size_t size,
 void kind_fill(struct ibv_p2p_addr_attr *attr, enum ibv_p2p_kind kind, uint64_t addr,
 	       uint64_t start, size_t size);
 
-/* The device's address and its driver; if that is not to be seen, what it is called. */
-void kind_fill_pci(struct ibv_p2p_addr_attr *attr, const struct kind_pci *pci,
-		   const char *driver);
-
-void kind_fill_exporter(struct ibv_p2p_addr_attr *attr, const char *driver);
+/* The device's address, and its driver if that is to be seen. */
+void kind_fill_pci(struct ibv_p2p_addr_attr *attr, const struct kind_pci *pci);
 
 #endif

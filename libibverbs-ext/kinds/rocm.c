@@ -188,40 +188,27 @@ static int get_fd(const struct rocm *rocm, uint64_t addr, size_t length,
 	return 0;
 }
 
-static int export_from(struct rocm *rocm, void *library, uint64_t addr, size_t length,
+static int rocm_export(void *library, uint64_t addr, size_t length,
 		       struct memory_dmabuf *dmabuf, struct memory_why *why)
 {
 	struct pointer_info info;
+	struct rocm rocm;
 	int ret;
 
-	ret = kind_load(library, to_look, rocm, why);
+	ret = kind_load(library, to_look, &rocm, why);
 	if (!ret)
-		ret = find(rocm, addr, &info, why);
+		ret = find(&rocm, addr, &info, why);
 	if (!ret)
 		ret = check_type(&info, why);
 	if (!ret)
 		ret = kind_check_range(addr, length, (uintptr_t)info.agent_base,
 				       info.length, why);
 	if (!ret)
-		ret = kind_load(library, to_export, rocm, why);
+		ret = kind_load(library, to_export, &rocm, why);
 	if (!ret)
-		ret = check_system(rocm, why);
+		ret = check_system(&rocm, why);
 	if (!ret)
-		ret = get_fd(rocm, addr, length, dmabuf, why);
-	return ret;
-}
-
-static int rocm_export(uint64_t addr, size_t length, struct memory_dmabuf *dmabuf,
-		       struct memory_why *why)
-{
-	void *library = library_get("libhsa-runtime64.so.1");
-	struct rocm rocm;
-	int ret;
-
-	if (!library)
-		return ENOENT;
-	ret = export_from(&rocm, library, addr, length, dmabuf, why);
-	library_put(library);
+		ret = get_fd(&rocm, addr, length, dmabuf, why);
 	return ret;
 }
 
@@ -230,37 +217,28 @@ static void fill_device(const struct rocm *rocm, struct agent agent,
 {
 	uint32_t bdf, domain;
 
-	if (rocm->agent(agent, AGENT_BDFID, &bdf) ||
-	    rocm->agent(agent, AGENT_DOMAIN, &domain))
-		kind_fill_exporter(attr, "amdgpu");
-	else
-		kind_fill_pci(attr, &(struct kind_pci){ domain, bdf >> 8, bdf >> 3, bdf },
-			      "amdgpu");
+	fill_exporter(attr, "amdgpu");
+	if (!rocm->agent(agent, AGENT_BDFID, &bdf) &&
+	    !rocm->agent(agent, AGENT_DOMAIN, &domain))
+		kind_fill_pci(attr, &(struct kind_pci){ domain, bdf >> 8, bdf >> 3, bdf });
 }
 
-static int rocm_query(uint64_t addr, struct ibv_p2p_addr_attr *attr)
+static int rocm_query(void *library, uint64_t addr, struct ibv_p2p_addr_attr *attr)
 {
-	void *library = library_get("libhsa-runtime64.so.1");
 	struct pointer_info info;
 	struct memory_why why;
 	struct rocm rocm;
-	int ret = ENOENT;
 
-	if (!library)
+	if (kind_load(library, to_look, &rocm, &why) || find(&rocm, addr, &info, &why))
 		return ENOENT;
-	if (!kind_load(library, to_look, &rocm, &why) &&
-	    !find(&rocm, addr, &info, &why)) {
-		kind_fill(attr, IBV_P2P_KIND_ROCM, addr, (uintptr_t)info.agent_base,
-			  info.length);
-		fill_device(&rocm, info.owner, attr);
-		ret = 0;
-	}
-	library_put(library);
-	return ret;
+	kind_fill(attr, IBV_P2P_KIND_ROCM, addr, (uintptr_t)info.agent_base, info.length);
+	fill_device(&rocm, info.owner, attr);
+	return 0;
 }
 
 const struct memory_kind memory_rocm = {
 	.name = "rocm",
+	.soname = "libhsa-runtime64.so.1",
 	.export = rocm_export,
 	.query = rocm_query,
 };

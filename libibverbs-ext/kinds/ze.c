@@ -323,24 +323,20 @@ static int export_found(const struct ze *ze, const struct allocation *a, uint64_
 	return ret;
 }
 
-static int ze_export(uint64_t addr, size_t length, struct memory_dmabuf *dmabuf,
-		     struct memory_why *why)
+static int ze_export(void *library, uint64_t addr, size_t length,
+		     struct memory_dmabuf *dmabuf, struct memory_why *why)
 {
-	void *library = library_get("libze_loader.so.1");
 	struct allocation a;
 	struct ze ze;
 	int ret;
 
-	if (!library)
-		return ENOENT;
 	ret = kind_load(library, functions, &ze, why);
 	if (!ret)
 		ret = find(&ze, addr, &a, why);
-	if (!ret) {
-		ret = export_found(&ze, &a, addr, length, dmabuf, why);
-		leave(&ze, &a);
-	}
-	library_put(library);
+	if (ret)
+		return ret;
+	ret = export_found(&ze, &a, addr, length, dmabuf, why);
+	leave(&ze, &a);
 	return ret;
 }
 
@@ -353,31 +349,26 @@ static void fill_device(const struct ze *ze, void *device,
 	if (!device || !ze->pci || ze->pci(device, &p))
 		return;
 	pci = (struct kind_pci){ p.domain, p.bus, p.device, p.function };
-	kind_fill_pci(attr, &pci, NULL);
+	kind_fill_pci(attr, &pci);
 }
 
-static int ze_query(uint64_t addr, struct ibv_p2p_addr_attr *attr)
+static int ze_query(void *library, uint64_t addr, struct ibv_p2p_addr_attr *attr)
 {
-	void *library = library_get("libze_loader.so.1");
 	struct memory_why why;
 	struct allocation a;
-	int ret = ENOENT;
 	struct ze ze;
 
-	if (!library)
+	if (kind_load(library, functions, &ze, &why) || find(&ze, addr, &a, &why))
 		return ENOENT;
-	if (!kind_load(library, functions, &ze, &why) && !find(&ze, addr, &a, &why)) {
-		kind_fill(attr, IBV_P2P_KIND_ZE, addr, a.start, a.size);
-		fill_device(&ze, a.device, attr);
-		leave(&ze, &a);
-		ret = 0;
-	}
-	library_put(library);
-	return ret;
+	kind_fill(attr, IBV_P2P_KIND_ZE, addr, a.start, a.size);
+	fill_device(&ze, a.device, attr);
+	leave(&ze, &a);
+	return 0;
 }
 
 const struct memory_kind memory_ze = {
 	.name = "ze",
+	.soname = "libze_loader.so.1",
 	.export = ze_export,
 	.query = ze_query,
 };

@@ -85,7 +85,7 @@ static const char *check(uint64_t addr, size_t length, uint64_t start)
 	struct memory_dmabuf dmabuf;
 	const char *wrong = NULL;
 
-	if (memory_cuda.export(addr, length, &dmabuf, &why))
+	if (memory_kind_export(&memory_cuda, addr, length, &dmabuf, &why))
 		return *why.text ? why.text : "it is taken for memory of somebody else";
 	if (!is_dmabuf(dmabuf.fd))
 		wrong = "the descriptor is none of a dma-buf";
@@ -103,7 +103,7 @@ static const char *check_query(uint64_t addr, uint64_t start, size_t size)
 {
 	struct ibv_p2p_addr_attr attr;
 
-	if (memory_cuda.query(addr, &attr))
+	if (memory_kind_query(&memory_cuda, addr, &attr))
 		return "it is taken for memory of somebody else";
 	if (attr.map_addr != start || attr.map_length < size)
 		return "the allocation is another one";
@@ -116,7 +116,7 @@ static const char *check_refused(uint64_t addr, size_t length, int want)
 {
 	struct memory_why why = {};
 	struct memory_dmabuf dmabuf;
-	int err = memory_cuda.export(addr, length, &dmabuf, &why);
+	int err = memory_kind_export(&memory_cuda, addr, length, &dmabuf, &why);
 
 	if (!err)
 		close(dmabuf.fd);

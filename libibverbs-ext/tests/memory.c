@@ -472,7 +472,7 @@ static int try(uint64_t addr, size_t length, struct memory_dmabuf *dmabuf,
 
 	*dmabuf = (struct memory_dmabuf){ .fd = UNTOUCHED };
 	why->text[0] = '\0';
-	ret = now->kind->export(addr, length, dmabuf, why);
+	ret = memory_kind_export(now->kind, addr, length, dmabuf, why);
 	if (ret)
 		assert_int_equal(dmabuf->fd, UNTOUCHED);
 	if (ret && ret != ENOENT)
@@ -528,7 +528,7 @@ static void test_not_loaded(void **state)
 	before = attr;
 	refused((uintptr_t)&attr, 1, ENOENT, NULL);
 	refused(0, 1, ENOENT, NULL);
-	assert_int_equal(subject->kind->query((uintptr_t)&attr, &attr), ENOENT);
+	assert_int_equal(memory_kind_query(subject->kind, (uintptr_t)&attr, &attr), ENOENT);
 	assert_memory_equal(&attr, &before, sizeof(attr));
 	assert_false(is_loaded());
 }
@@ -635,8 +635,8 @@ static void test_not_device(void **state)
 	refused(host + 5, 1, ENOENT, NULL);
 	refused((uintptr_t)heap, LEN, ENOENT, NULL);
 	refused((uintptr_t)&host, 1, ENOENT, NULL);
-	assert_int_equal(now->kind->query(host, &attr), ENOENT);
-	assert_int_equal(now->kind->query((uintptr_t)heap, &attr), ENOENT);
+	assert_int_equal(memory_kind_query(now->kind, host, &attr), ENOENT);
+	assert_int_equal(memory_kind_query(now->kind, (uintptr_t)heap, &attr), ENOENT);
 	free(heap);
 	now->release_host(host);
 	if (!now->allocate_managed)
@@ -644,7 +644,7 @@ static void test_not_device(void **state)
 	managed = now->allocate_managed(LEN);
 	refused(managed + PAGE, PAGE, EOPNOTSUPP, "has no dma-buf: use ");
 	refused(managed, LEN + 1, EOPNOTSUPP, NULL);
-	assert_int_equal(now->kind->query(managed, &attr), 0);
+	assert_int_equal(memory_kind_query(now->kind, managed, &attr), 0);
 	now->release(managed);
 }
 
@@ -738,7 +738,7 @@ static void test_unloaded(void **state)
 	now->stop();
 	unload();
 	refused(addr, PAGE, ENOENT, NULL);
-	assert_int_equal(now->kind->query(addr, &attr), ENOENT);
+	assert_int_equal(memory_kind_query(now->kind, addr, &attr), ENOENT);
 }
 
 /* A process that has the library, but does not use it. */
@@ -748,7 +748,7 @@ static void test_unused(void **state)
 
 	load(*state, "now");
 	refused((uintptr_t)&attr, 1, ENOENT, NULL);
-	assert_int_equal(now->kind->query((uintptr_t)&attr, &attr), ENOENT);
+	assert_int_equal(memory_kind_query(now->kind, (uintptr_t)&attr, &attr), ENOENT);
 	unload();
 }
 
@@ -766,10 +766,10 @@ static void *export_often(void *arg)
 	int i;
 
 	for (i = 0; i < 1000; i++) {
-		if (now->kind->export(addr + i, 1 + i, &dmabuf, &why) ||
+		if (memory_kind_export(now->kind, addr + i, 1 + i, &dmabuf, &why) ||
 		    pread(dmabuf.fd, &byte, 1, 0) == 0 || close(dmabuf.fd))
 			return "export";
-		if (now->kind->query(addr + i, &attr) || attr.offset != (uint64_t)i)
+		if (memory_kind_query(now->kind, addr + i, &attr) || attr.offset != (uint64_t)i)
 			return "query";
 		if (now == &cuda && CALL(unsigned int, "stub_cuda_pushed", void)())
 			return "context";
@@ -808,7 +808,7 @@ static void test_fork(void **state)
 	(void)state;
 	child = fork();
 	if (!child)
-		_exit(now->kind->export(addr, 1, &dmabuf, &why));
+		_exit(memory_kind_export(now->kind, addr, 1, &dmabuf, &why));
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), ENOENT);
@@ -823,7 +823,7 @@ static void test_bare(void **state)
 
 	(void)state;
 	refused((uintptr_t)&attr, 1, EOPNOTSUPP, "is missing: ");
-	assert_int_equal(now->kind->query((uintptr_t)&attr, &attr), ENOENT);
+	assert_int_equal(memory_kind_query(now->kind, (uintptr_t)&attr, &attr), ENOENT);
 }
 
 static void check_query(uint64_t addr, uint64_t start, size_t size, const char *pci)
@@ -832,7 +832,7 @@ static void check_query(uint64_t addr, uint64_t start, size_t size, const char *
 	char driver[64];
 
 	memset(&attr, 0xff, sizeof(attr));
-	assert_int_equal(now->kind->query(addr, &attr), 0);
+	assert_int_equal(memory_kind_query(now->kind, addr, &attr), 0);
 	assert_int_equal(attr.kind, now->id);
 	assert_int_equal(attr.map_addr, start);
 	assert_int_equal(attr.map_length, size);
@@ -857,7 +857,7 @@ static void test_query(void **state)
 	check_query(addr + LEN - 1, addr, LEN, now->pci);
 	check_query(other + PAGE + 3, other, 2 * LEN, now->pci_other);
 	now->release(other);
-	assert_int_equal(now->kind->query(other, &attr), ENOENT);
+	assert_int_equal(memory_kind_query(now->kind, other, &attr), ENOENT);
 	now->release(addr);
 }
 
@@ -1047,7 +1047,7 @@ static void test_cuda_driver(void **state)
 	if (len > 0) {
 		driver[len] = '\0';
 		CALL(void, "stub_cuda_set_pci", const char *)(d->d_name);
-		assert_int_equal(now->kind->query(addr, &attr), 0);
+		assert_int_equal(memory_kind_query(now->kind, addr, &attr), 0);
 		assert_string_equal(attr.exporter, strrchr(driver, '/') + 1);
 		assert_string_equal(attr.pci_address, d->d_name);
 	}
