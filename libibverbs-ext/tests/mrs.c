@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 #include <json-c/json.h>
@@ -15,6 +14,7 @@
 
 #include "../tools/mrs.h"
 #include "../tools/nldev.h"
+#include "capture.h"
 
 /* ---- answers ---- */
 
@@ -385,30 +385,12 @@ static void test_rates(void **state)
 
 /* ---- what is shown ---- */
 
-/* In one line, without blanks that follow each other. */
 static const char *print(const struct mrs *mrs, struct mr_view view)
 {
-	static char text[8192];
-	FILE *file = tmpfile();
-	int out = dup(STDOUT_FILENO);
-	char *from, *to = text;
+	struct capture capture = capture_begin();
 
-	fflush(stdout);
-	dup2(fileno(file), STDOUT_FILENO);
 	mrs_print(mrs, &view);
-	fflush(stdout);
-	dup2(out, STDOUT_FILENO);
-	close(out);
-	rewind(file);
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	for (from = text; *from; from++) {
-		*to = *from == '\n' ? ' ' : *from;
-		if (to == text || *to != ' ' || to[-1] != ' ')
-			to++;
-	}
-	*to = '\0';
-	return text;
+	return capture_end(&capture);
 }
 
 static void assert_shows(const struct mrs *mrs, struct mr_view view, const char *text)

@@ -5,13 +5,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 #include <infiniband/verbs.h>
 #include <json-c/json.h>
 
 #include "../tools/report.h"
+#include "capture.h"
 
 static struct function nic_function = { .name = "0000:01:00.0", .root = "pci0000:00" };
 static struct function memory_function = { .name = "0000:02:00.0", .root = "pci0000:00",
@@ -23,33 +23,15 @@ static const struct inventory inventory;
 static const struct target target = { .function = &memory_function, .bar = 2,
 				      .offset = 1 << 20, .length = 4096 };
 
-/* In one line, without blanks that follow each other. */
 static const char *print(struct report report, bool json)
 {
-	static char text[8192];
-	FILE *file = tmpfile();
-	int out = dup(STDOUT_FILENO);
-	char *from, *to = text;
+	struct capture capture = capture_begin();
 
 	report.inventory = &inventory;
 	report.nic = &nic;
 	report.json = json;
-	fflush(stdout);
-	dup2(fileno(file), STDOUT_FILENO);
 	report_print(&report, &target);
-	fflush(stdout);
-	dup2(out, STDOUT_FILENO);
-	close(out);
-	rewind(file);
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	for (from = text; *from; from++) {
-		*to = *from == '\n' ? ' ' : *from;
-		if (to == text || *to != ' ' || to[-1] != ' ')
-			to++;
-	}
-	*to = '\0';
-	return text;
+	return capture_end(&capture);
 }
 
 static void assert_says(struct report report, const char *text)
