@@ -65,14 +65,17 @@ static bool kernel_knows(struct ibv_mr *mr)
 
 struct ibv_mr *dmabuf_instead_of(struct ibv_mr *mr, uint64_t iova, unsigned int access)
 {
-	struct ibv_p2p_addr_attr at;
+	struct memory_dmabuf dmabuf;
 	struct ibv_mr *instead;
 	struct tried tried;
 
-	if (memory_query((uintptr_t)mr->addr, &at) || kernel_knows(mr))
+	/* Managed memory has none: it is the host's whenever it has to be. */
+	if (!memory_export((uintptr_t)mr->addr, mr->length, &dmabuf, &tried))
 		return mr;
-	/* Managed memory is the host's whenever it has to be. */
-	instead = dmabuf_reg(mr->pd, mr->addr, mr->length, iova, access, &tried);
+	instead = kernel_knows(mr) ? NULL :
+		  dmabuf_reg_fd(mr->pd, mr->addr, mr->length, iova, access, dmabuf.fd,
+				dmabuf.offset);
+	close(dmabuf.fd);
 	if (!instead)
 		return mr;
 	ibv_dereg_mr(mr);

@@ -20,8 +20,9 @@
 #include "attr.h"
 #include "loop.h"
 
-enum { MAX_LENGTH = 1 << 28, RATE_MS = 50, ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
-			      IBV_ACCESS_REMOTE_READ };
+enum { MAX_LENGTH = 1 << 28, RATE_MS = 50 };
+enum { ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+		IBV_ACCESS_REMOTE_READ };
 
 /* Memory of the host, as long as what is tested; each is a part of one MR. */
 enum part { SAVED, FIRST, SECOND, BACK, NR_PARTS };

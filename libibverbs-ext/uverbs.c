@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 #include <errno.h>
 #include <rdma/rdma_user_ioctl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -56,20 +57,34 @@ static int call(struct ibv_context *context, struct call *c, uint32_t driver)
 	return ioctl(context->cmd_fd, RDMA_VERBS_IOCTL, c) ? errno : 0;
 }
 
+/* With the right number the kernel says that it does not know the object. */
+static bool is_driver(struct ibv_context *context, uint32_t driver)
+{
+	struct call c = { .hdr = { .length = sizeof(c.hdr), .object_id = NO_OBJECT } };
+
+	return call(context, &c, driver) == EPROTONOSUPPORT;
+}
+
 /*
  * The driver's number is part of each call, and of libibverbs' secrets; netlink does not
- * tell it of all drivers. With the right one the kernel says that it does not know the
- * object, with any other EINVAL. 0 if there is none.
+ * tell it of all drivers. A process mostly asks the one that it has asked before. 0 if
+ * there is none.
  */
 static uint32_t find_driver(struct ibv_context *context)
 {
-	struct call c = { .hdr = { .length = sizeof(c.hdr), .object_id = NO_OBJECT } };
-	uint32_t driver;
+	static uint32_t last = DRIVER_DMAE;
+	uint32_t driver = __atomic_load_n(&last, __ATOMIC_RELAXED);
 
+	if (is_driver(context, driver))
+		return driver;
 	for (driver = 1; driver < DRIVER_IDS; driver++)
-		if (call(context, &c, driver) == EPROTONOSUPPORT)
-			return driver;
-	return call(context, &c, DRIVER_DMAE) == EPROTONOSUPPORT ? DRIVER_DMAE : 0;
+		if (is_driver(context, driver))
+			break;
+	if (driver == DRIVER_IDS)
+		driver = is_driver(context, DRIVER_DMAE) ? DRIVER_DMAE : 0;
+	if (driver)
+		__atomic_store_n(&last, driver, __ATOMIC_RELAXED);
+	return driver;
 }
 
 int uverbs_call(struct ibv_context *context, uint16_t object, uint16_t method,
