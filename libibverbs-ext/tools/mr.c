@@ -17,7 +17,7 @@
 /* It may be gone, and what it calls itself may have anything in it. */
 static void name_process(struct mr *mr)
 {
-	char path[32], *c;
+	char path[32];
 	ssize_t n;
 	int fd;
 
@@ -28,9 +28,7 @@ static void name_process(struct mr *mr)
 		close(fd);
 	mr->command[n > 0 ? n : 0] = '\0';
 	mr->command[strcspn(mr->command, "\n")] = '\0';
-	for (c = mr->command; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	make_printable(mr->command);
 }
 
 /* Those of one process mostly follow each other, and may be many. */

@@ -20,13 +20,9 @@ enum { MAX_ATTR = RDMA_NLDEV_ATTR_MAX - 1 };
 /* Names come from other processes too: nothing that a terminal or JSON would mind. */
 static void set_text(char *text, size_t size, const struct nlattr *attr)
 {
-	char *c;
-
 	snprintf(text, size, "%.*s", (int)strnlen(nla_data(attr), nla_len(attr)),
 		 (const char *)nla_data(attr));
-	for (c = text; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	make_printable(text);
 }
 
 static bool is_text(const struct nlattr *attr, const char *text)

@@ -49,6 +49,13 @@ char *text_of(const char *format, ...)
 	return text;
 }
 
+void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 void complain(const char *format, ...)
 {
 	va_list args;

@@ -23,6 +23,8 @@ enum colour { PLAIN, BOLD, GREEN, YELLOW, RED };
 void *allocate(size_t nr, size_t size);
 void *grow(void *array, size_t nr, size_t size);
 char *text_of(const char *format, ...) OUTPUT_PRINTF(1);
+/* What others have named may have control characters and bad UTF-8: '?' instead. */
+void make_printable(char *text);
 
 /* On standard error, with the name of the program. */
 void complain(const char *format, ...) OUTPUT_PRINTF(1);
