@@ -56,7 +56,8 @@ json() {
 	[ "$got" = "$2" ] || wrong "$1 is '$got', not '$2'"
 }
 
-# await_text FILE: there is some in it.
+# await_text FILE: there is some in it. Whoever writes it in the background empties it
+# when his shell gets there; so it is removed before he starts.
 await_text() {
 	local i
 
@@ -68,11 +69,15 @@ await_text() {
 
 # hold ARG...: starts the process that has MRs; sets $holder and $address.
 hold() {
+	rm -f "$tmp/address"
 	"$here/hold" "$@" >"$tmp/address" 2>"$tmp/hold" &
 	holder=$!
 	await_text "$tmp/address"
 	address=$(cat "$tmp/address")
-	[ -n "$address" ] || wrong "hold: $(cat "$tmp/hold")"
+	if [ -z "$address" ]; then
+		echo "FAIL hold: $*: $(cat "$tmp/hold")"
+		exit 1
+	fi
 }
 let_go() {
 	kill "$holder"
@@ -281,12 +286,13 @@ watch_end() {
 	local rc=0 watcher
 
 	why=''
+	rm -f "$tmp/out"
 	"$tool" mr --watch=0.2 --pid "$holder" >"$tmp/out" 2>"$tmp/err" &
 	watcher=$!
 	await_text "$tmp/out"
 	let_go
 	wait $watcher || rc=$?
-	[ $rc -eq 0 ] || wrong "exit status $rc"
+	[ $rc -eq 0 ] || wrong "exit status $rc: $(one_line err)"
 	complains "process $holder has ended"
 	verdict watch/process-ends
 }
