@@ -160,6 +160,8 @@ int ibv_p2p_query_addr(const void *addr, struct ibv_p2p_addr_attr *attr,
 		ret = addr_query(MAPS_SELF, (uintptr_t)addr, &full);
 	if (ret)
 		return ret;
+	full.dmabuf = full.kind != IBV_P2P_KIND_HOST &&
+		      memory_has_dmabuf((uintptr_t)addr, full.map_prot & PROT_WRITE);
 	attr_give(attr, inlen, &full, sizeof(full));
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* Which ways there are for an RDMA device to come to device memory. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <infiniband/verbs.h>
 #include <infiniband/verbs_p2p.h>
 #include <stdbool.h>
@@ -68,16 +69,38 @@ static bool module_loaded(const char *name)
 	return !access(path, F_OK);
 }
 
-static void try_module(struct ways *w)
+/* The first character of the attribute that ib_p2p gives this device; 0: none. */
+static char read_switch(struct ibv_context *context)
 {
-	if (!module_loaded("p2p_ibreg")) {
-		say(w, IBV_P2P_WAY_MODULE, "the module p2p_ibreg is not loaded");
-	} else if (!(w->attr.ways & IBV_P2P_WAY_DMABUF)) {
+	char path[IBV_SYSFS_PATH_MAX + sizeof("/p2p")], state = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/p2p", context->device->ibdev_path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, &state, 1) != 1)
+		state = 0;
+	close(fd);
+	return state;
+}
+
+static void try_module(struct ways *w, struct ibv_context *context)
+{
+	const char state = read_switch(context);
+
+	if (!module_loaded("ib_p2p")) {
 		say(w, IBV_P2P_WAY_MODULE,
-		    "p2p_ibreg makes dma-buf MRs, which this device's driver does not take");
+		    "the module ib_p2p is not loaded: modprobe ib_p2p");
+	} else if (!state) {
+		say(w, IBV_P2P_WAY_MODULE, "ib_p2p leaves this device alone: its driver "
+		    "takes no dma-buf MRs");
+	} else if (state != '1') {
+		say(w, IBV_P2P_WAY_MODULE, "off for this device: echo 1 > "
+		    "/sys/class/infiniband/%s/p2p", context->device->name);
 	} else {
 		w->attr.ways |= IBV_P2P_WAY_MODULE;
-		say(w, IBV_P2P_WAY_MODULE, "p2p_ibreg");
+		say(w, IBV_P2P_WAY_MODULE, "ib_p2p");
 	}
 }
 
@@ -162,7 +185,7 @@ int ibv_p2p_query_device(struct ibv_context *context,
 	w.asked = !ask_kernel(context, &w.import, NULL, NULL);
 	try_kernel(&w);
 	try_dmabuf(&w, context);
-	try_module(&w);
+	try_module(&w, context);
 	try_peer_memory(&w, context);
 	attr_give(attr, inlen, &w.attr, sizeof(w.attr));
 	return 0;

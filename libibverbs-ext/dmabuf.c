@@ -29,10 +29,30 @@ struct ibv_mr *dmabuf_reg_fd(struct ibv_pd *pd, void *addr, size_t length,
 	return mr;
 }
 
+/* As the kernel has it: such an MR may change the memory. */
+static bool writes(unsigned int access)
+{
+	return access & (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+			 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_MW_BIND);
+}
+
+static const char *explain(int err)
+{
+	switch (err) {
+	case EOPNOTSUPP:
+		return " (the RDMA device's driver takes no dma-bufs, or dmesg "
+		       "says why)";
+	case EREMOTEIO:
+		return " (PCI has no path between the two devices: see ibv_p2pinfo(1))";
+	default:
+		return "";
+	}
+}
+
 struct ibv_mr *dmabuf_reg(struct ibv_pd *pd, void *addr, size_t length,
 			  uint64_t iova, unsigned int access, struct tried *tried)
 {
-	struct memory_dmabuf dmabuf;
+	struct memory_dmabuf dmabuf = { .write = writes(access) };
 	const char *kind = memory_export((uintptr_t)addr, length, &dmabuf, tried);
 	struct memory_why why;
 	struct ibv_mr *mr;
@@ -46,8 +66,7 @@ struct ibv_mr *dmabuf_reg(struct ibv_pd *pd, void *addr, size_t length,
 	close(dmabuf.fd);
 	if (!mr) {
 		why_say(&why, "it gave a dma-buf, but ibv_reg_dmabuf_mr() failed: %s%s",
-			strerror(err), err == EOPNOTSUPP ?
-			" (the RDMA device's driver takes no dma-bufs)" : "");
+			strerror(err), explain(err));
 		tried_add(tried, kind, why.text);
 	}
 	errno = err;
@@ -65,7 +84,7 @@ static bool kernel_knows(struct ibv_mr *mr)
 
 struct ibv_mr *dmabuf_instead_of(struct ibv_mr *mr, uint64_t iova, unsigned int access)
 {
-	struct memory_dmabuf dmabuf;
+	struct memory_dmabuf dmabuf = { .write = writes(access) };
 	struct ibv_mr *instead;
 	struct tried tried;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB */
-/* MRs of memory that a library gives a dma-buf of. */
+/* MRs of memory that a library, or the module p2p_dmabuf, gives a dma-buf of. */
 #ifndef DMABUF_H
 #define DMABUF_H
 
@@ -21,7 +21,7 @@ struct ibv_mr *dmabuf_reg_fd(struct ibv_pd *pd, void *addr, size_t length,
 			     uint64_t offset);
 /*
  * mr, of on-demand paging, or one of a dma-buf in its place: with it the kernel takes any
- * address, and finds out what is there when it is used. For what only a library knows
+ * address, and finds out what is there when it is used. For what it then does not take
  * that would be too late.
  */
 struct ibv_mr *dmabuf_instead_of(struct ibv_mr *mr, uint64_t iova, unsigned int access);

@@ -29,16 +29,17 @@ void *library_get(const char *soname)
 
 void library_put(void *library)
 {
-	dlclose(library);
+	if (library)
+		dlclose(library);
 }
 
 int memory_kind_export(const struct memory_kind *kind, uint64_t addr, size_t length,
 		       struct memory_dmabuf *dmabuf, struct memory_why *why)
 {
-	void *library = library_get(kind->soname);
+	void *library = kind->soname ? library_get(kind->soname) : NULL;
 	int ret;
 
-	if (!library)
+	if (kind->soname && !library)
 		return ENOENT;
 	ret = kind->export(library, addr, length, dmabuf, why);
 	library_put(library);
@@ -48,7 +49,7 @@ int memory_kind_export(const struct memory_kind *kind, uint64_t addr, size_t len
 int memory_kind_query(const struct memory_kind *kind, uint64_t addr,
 		      struct ibv_p2p_addr_attr *attr)
 {
-	void *library = library_get(kind->soname);
+	void *library = kind->query ? library_get(kind->soname) : NULL;
 	int ret;
 
 	if (!library)

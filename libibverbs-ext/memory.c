@@ -11,6 +11,8 @@
 
 static const struct memory_kind *const kinds[] = {
 	&memory_cuda, &memory_rocm, &memory_ze,
+	/* A library that knows what is mapped as well knows more of it. */
+	&memory_p2p_dmabuf,
 };
 
 enum { NR_KINDS = sizeof(kinds) / sizeof(*kinds) };
@@ -51,8 +53,8 @@ void tried_add(struct tried *tried, const char *name, const char *what)
 const char *memory_export(uint64_t addr, size_t length, struct memory_dmabuf *dmabuf,
 			  struct tried *tried)
 {
-	struct memory_why why = {};
-	int i, err;
+	int i, err, first_err = ENOENT;
+	struct memory_why why;
 
 	*tried->text = '\0';
 	for (i = 0; i < NR_KINDS; i++) {
@@ -60,28 +62,31 @@ const char *memory_export(uint64_t addr, size_t length, struct memory_dmabuf *dm
 			tried_add(tried, kinds[i]->name, "not in IBV_P2P_MEMORY");
 			continue;
 		}
+		why_say(&why, "not its memory");
 		err = memory_kind_export(kinds[i], addr, length, dmabuf, &why);
 		if (!err)
 			return kinds[i]->name;
-		tried_add(tried, kinds[i]->name,
-			  err == ENOENT ? "not its memory" : why.text);
+		tried_add(tried, kinds[i]->name, why.text);
 		/* EIO: it could not say, so it may be anybody's. */
-		if (err != ENOENT && err != EIO) {
-			errno = err;
-			return NULL;
-		}
+		if (err == ENOENT || err == EIO)
+			continue;
+		if (first_err == ENOENT)
+			first_err = err;
+		/* What a library cannot export may be mapped as well. */
+		if (err != EOPNOTSUPP)
+			break;
 	}
-	errno = ENOENT;
+	errno = first_err;
 	return NULL;
 }
 
 /* Of an allocation, one byte says it for all. */
-static bool gives_dmabuf(const struct memory_kind *kind, uint64_t addr)
+bool memory_has_dmabuf(uint64_t addr, bool write)
 {
-	struct memory_dmabuf dmabuf;
-	struct memory_why why;
+	struct memory_dmabuf dmabuf = { .write = write };
+	struct tried tried;
 
-	if (memory_kind_export(kind, addr, 1, &dmabuf, &why))
+	if (!memory_export(addr, 1, &dmabuf, &tried))
 		return false;
 	close(dmabuf.fd);
 	return true;
@@ -91,11 +96,8 @@ int memory_query(uint64_t addr, struct ibv_p2p_addr_attr *attr)
 {
 	int i;
 
-	for (i = 0; i < NR_KINDS; i++) {
-		if (!allowed[i] || memory_kind_query(kinds[i], addr, attr))
-			continue;
-		attr->dmabuf = gives_dmabuf(kinds[i], addr);
-		return 0;
-	}
+	for (i = 0; i < NR_KINDS; i++)
+		if (allowed[i] && !memory_kind_query(kinds[i], addr, attr))
+			return 0;
 	return ENOENT;
 }

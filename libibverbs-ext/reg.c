@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR Linux-OpenIB
 /*
  * Registration with a say in what the memory may be, and how it gets there: ask the
- * kernel first, then whoever may know memory that is no mapping.
+ * kernel first, then whoever gives dma-bufs.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -63,7 +63,7 @@ struct ibv_pd;
 /* A way for device memory to get into an MR. */
 enum ibv_p2p_way {
 	IBV_P2P_WAY_KERNEL = 1 << 0,	/* ibv_reg_mr() of what is mapped: the kernel's */
-	IBV_P2P_WAY_MODULE = 1 << 1,	/* the same, by modules for kernels without that */
+	IBV_P2P_WAY_MODULE = 1 << 1,	/* the same, by ib_p2p, for kernels without that */
 	IBV_P2P_WAY_PEER_MEMORY = 1 << 2, /* the same, by a vendor's module */
 	IBV_P2P_WAY_DMABUF = 1 << 3,	/* ibv_reg_dmabuf_mr() */
 };

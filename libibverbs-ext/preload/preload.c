@@ -2,7 +2,8 @@
 /*
  * In front of libibverbs, for programs that register a pointer with ibv_reg_mr()
  * whatever memory it is of: the kernel is asked first, as without us. What it does not
- * take may be memory that only a library knows, which is then asked for a dma-buf.
+ * take may be memory that only a library knows, or that the module p2p_dmabuf exports:
+ * they are then asked for a dma-buf.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -55,7 +56,7 @@ static reg_function choose_and_reg;
 static reg_function *first = choose_and_reg;
 
 /* libibverbs has failed with errno, which stays if nobody knows the memory. */
-static struct ibv_mr *ask_libraries(const struct want *want)
+static struct ibv_mr *ask_for_dmabuf(const struct want *want)
 {
 	const int first_err = errno;
 	struct ibv_mr *mr = NULL;
@@ -79,7 +80,7 @@ second_try(struct ibv_mr *mr, const struct want *want)
 	if (__atomic_load_n(&first, __ATOMIC_RELAXED) == dmabuf_first)
 		return mr;
 	return mr ? dmabuf_instead_of(mr, want->iova, want->access) :
-		    ask_libraries(want);
+		    ask_for_dmabuf(want);
 }
 
 #define or_second_try(mr, access, ...) \
@@ -173,7 +174,7 @@ PUBLIC struct ibv_mr *reg_mr_ex(struct ibv_pd *pd, struct mr_init_attr *attr)
 	if ((attr->comp_mask | MR_INIT_IOVA) != (MR_INIT_ADDR | MR_INIT_IOVA))
 		return mr;
 	if (!mr)
-		return ask_libraries(&(struct want) {
+		return ask_for_dmabuf(&(struct want) {
 			"ibv_reg_mr_ex", pd, attr->addr, attr->length, iova, attr->access });
 	return attr->access & IBV_ACCESS_ON_DEMAND ?
 	       dmabuf_instead_of(mr, iova, attr->access) : mr;

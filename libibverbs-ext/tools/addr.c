@@ -9,6 +9,7 @@
 
 #include "../addr.h"
 #include "p2pinfo.h"
+#include "sysfs.h"
 #include "table.h"
 
 static const char *kind_text(uint32_t kind)
@@ -48,6 +49,14 @@ static const char *offset_in(const struct ibv_p2p_addr_attr *attr)
 	}
 }
 
+/* It exports only to whoever has the mapping, so it cannot be asked. */
+static char *export_text(void)
+{
+	return text_of("%s", sysfs_exists("module/p2p_dmabuf") ?
+		       "by p2p_dmabuf, if the exporter allows it" :
+		       "none: the module p2p_dmabuf is not loaded (modprobe p2p_dmabuf)");
+}
+
 static void add_row(struct table *table, const char *name, char *value)
 {
 	table_add(table, BOLD, "%s", name);
@@ -82,6 +91,8 @@ static void print_answer(const char *pid, uint64_t addr,
 			attr->map_prot == (PROT_READ | PROT_WRITE) ? " and " : "",
 			attr->map_prot & PROT_WRITE ? "write" :
 			attr->map_prot ? "" : "no access"));
+	if (attr->kind != IBV_P2P_KIND_HOST)
+		add_row(&table, "dma-buf", export_text());
 	table_print(&table, 0, INT32_MAX);
 }
 
@@ -118,6 +129,8 @@ static void print_json(const char *pid, uint64_t addr,
 	json_add_size(object, "map_length", attr->map_length);
 	json_add_bool(object, "readable", attr->map_prot & PROT_READ);
 	json_add_bool(object, "writable", attr->map_prot & PROT_WRITE);
+	add_or_null(object, attr->kind != IBV_P2P_KIND_HOST, "p2p_dmabuf",
+		    json_object_new_boolean(sysfs_exists("module/p2p_dmabuf")));
 	json_print(object);
 }
 

@@ -100,6 +100,7 @@ static const struct function *function_of(const struct topology *topology,
 static void read_nic(struct inventory *inv, const char *name)
 {
 	struct nic *nic;
+	uint64_t on;
 
 	inv->nics = grow(inv->nics, inv->nr_nics + 1, sizeof(*inv->nics));
 	nic = &inv->nics[inv->nr_nics++];
@@ -111,6 +112,8 @@ static void read_nic(struct inventory *inv, const char *name)
 	if (nic->can->copies)
 		nic->function = NULL;
 	sysfs_text(nic->netdev, sizeof(nic->netdev), "class/infiniband/%s/parent", name);
+	nic->hooked = sysfs_number(&on, "class/infiniband/%s/p2p", name);
+	nic->hook_on = on;
 }
 
 static void read_nics(struct inventory *inv)

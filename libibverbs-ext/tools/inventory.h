@@ -26,6 +26,7 @@ struct nic {
 	char driver[32];		/* of the RDMA device: mlx5, not mlx5_core */
 	const struct rdma_driver *can;		/* never NULL; name is "" if not known */
 	char netdev[16];			/* what a soft one is on, or "" */
+	bool hooked, hook_on;		/* by ib_p2p; and that is not switched off */
 	bool asked;			/* the kernel, and it is in can */
 	struct rdma_driver own;		/* where can points to then */
 	char no_series[128], no_dmabuf[128];	/* why can does not have it, or "" */

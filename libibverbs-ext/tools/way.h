@@ -9,7 +9,8 @@
 struct kernel {
 	bool series;		/* it maps what processes have mapped */
 	bool bars_off;		/* ... but no BARs: pci.p2p_user_bars=0 */
-	bool module;		/* p2p_ibreg: by a dma-buf, if the driver takes them */
+	bool module;		/* ib_p2p: by a dma-buf, if the driver takes them */
+	bool dmabuf;		/* p2p_dmabuf: a dma-buf of what is mapped, if asked for */
 	bool nvidia_peer;	/* peer memory, pinned, of NVIDIA's driver ... */
 	bool amd_peer;		/* ... and of AMD's */
 };

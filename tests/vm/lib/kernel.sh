@@ -59,6 +59,7 @@ apt_knows_kernel() {
 kernel_fragments() {
 	case $1 in
 	pristine) echo "$patches_dir/config/base" ;;
+	pristine-debug) echo "$patches_dir/config/"{base,debug,pristine-debug} ;;
 	base | steps) echo "$patches_dir/config/base" "$patches_dir/config/p2p" ;;
 	debug | kcsan) echo "$patches_dir/config/"{base,p2p,"$1"} ;;
 	esac
@@ -81,7 +82,7 @@ kernel_key() {
 		gcc --version | head -1
 		# shellcheck disable=SC2086 # a list of paths of ours
 		cat $fragments
-		[ "$1" = pristine ] || kernel_series_hashes
+		[[ $1 == pristine* ]] || kernel_series_hashes
 	} | sha256sum | cut -c1-16
 }
 
@@ -261,7 +262,7 @@ kernel_prepare() {
 	kernel_unpack
 	src=$pristine_src
 	out=$cache/out-$kernel_version-$1
-	if [ "$1" != pristine ]; then
+	if [[ $1 != pristine* ]]; then
 		kernel_patch_source
 		src=$cache/src-$kernel_version
 	fi
@@ -273,8 +274,13 @@ kernel_build() {
 	local key src out
 
 	case $1 in
-	base | debug | kcsan | pristine) ;;
-	*) die "no kernel config '$1': there are base, debug, kcsan and pristine" ;;
+	base | debug | kcsan | pristine | pristine-debug) ;;
+	stock-*)
+		stock_build "${1#stock-}"
+		return
+		;;
+	*) die "no kernel '$1': there are base, debug, kcsan, pristine, " \
+	       "pristine-debug, stock-6.12, stock-6.1" ;;
 	esac
 	need_packages "${packages_build[@]}"
 	kernel_find_source

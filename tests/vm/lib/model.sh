@@ -29,6 +29,16 @@ model_cases() {
 	parked-and-destroyed | parked | safety | holds | NEVER=1 ROUNDS=1 DESTROY=1
 	parked-and-deregistered | parked | safety | holds | NEVER=1 ROUNDS=1 DEREG=1
 	parked-and-killed | parked | safety | holds | NEVER=1 ROUNDS=1 KILL=1
+	follow-remapped | dmabuf_follow | safety | holds | ROUNDS=2 OPS=2
+	follow-two-buffers | dmabuf_follow | safety | holds | BUFS=2
+	follow-zapped | dmabuf_follow | safety | holds | ZAP=1 MAP_FAULTS
+	follow-oom | dmabuf_follow | safety | holds | OOM=1
+	follow-exit | dmabuf_follow | safety | holds | EXIT=1
+	follow-exit-while-mapping | dmabuf_follow | safety | holds | EXIT=1 MMPUT_INLINE
+	follow-removed | dmabuf_follow | safety | holds | REMOVE=1 RELEASE=1
+	follow-made-and-removed | dmabuf_follow | safety | holds | REMOVE=1 EXPORT=1
+	follow-pinned | dmabuf_follow | safety | holds | PINNED=1 RECLAIM=1 OPS=2
+	follow-process-gets-on | dmabuf_follow | liveness | holds | LIVENESS ROUNDS=0 OPS=2
 
 	finds-no-retry-check | p2p_map | safety | assertion | ACCESSES=1 BREAK_NO_RETRY
 	finds-no-sequence-set | p2p_map | safety | assertion | ACCESSES=1 BREAK_NO_SET_SEQ
@@ -66,6 +76,21 @@ model_cases() {
 	finds-umem-freed-under-fault | parked | safety | assertion | DEREG=1 BREAK_NO_HOLD
 	finds-page-entered-after-release | parked | safety | assertion | DEREG=1 BREAK_ENTER_RELEASED
 	finds-kick-lost | parked | safety | deadlock | ROUNDS=1 BREAK_KICK_ONLY_IDLE
+	finds-map-while-invalidator-waits | dmabuf_follow | safety | deadlock | BREAK_NO_INVALIDATORS_CHECK
+	finds-map-without-retry | dmabuf_follow | safety | assertion | BREAK_NO_RETRY
+	finds-mapped-unlocked | dmabuf_follow | safety | assertion | BREAK_MAPPED_UNLOCKED
+	finds-mapped-first | dmabuf_follow | safety | deadlock | BREAK_MAPPED_FIRST
+	finds-unmapped-trusted | dmabuf_follow | safety | assertion | BREAK_TRUST_UNMAPPED
+	finds-invalidator-leaked | dmabuf_follow | safety | assertion | ROUNDS=2 BREAK_LEAK
+	finds-invalidation-starved | dmabuf_follow | liveness | cycle | LIVENESS ROUNDS=0 BREAK_TRYLOCK
+	finds-oom-reaper-ignored | dmabuf_follow | safety | assertion | OOM=1 BREAK_OOM_IGNORES
+	finds-pinned-not-revoked | dmabuf_follow | safety | assertion | PINNED=1 BREAK_NO_REVOKE
+	finds-revoked-stays-mapped | dmabuf_follow | safety | deadlock | PINNED=1 RECLAIM=1 OPS=2 BREAK_REVOKED_STAYS_MAPPED
+	finds-removed-not-dead | dmabuf_follow | safety | assertion | REMOVE=1 BREAK_REMOVE_NOT_DEAD
+	finds-dead-checked-once | dmabuf_follow | safety | assertion | REMOVE=1 BREAK_DEAD_CHECKED_ONCE
+	finds-made-while-removed | dmabuf_follow | safety | assertion | REMOVE=1 EXPORT=1 BREAK_EXPORT_UNLOCKED
+	finds-mmput-when-mapped | dmabuf_follow | safety | deadlock | EXIT=1 BREAK_MMPUT_LATE
+	finds-two-buffers-held | dmabuf_follow | safety | deadlock | BUFS=2 BREAK_HOLD_BOTH
 	CASES
 }
 
@@ -76,7 +101,21 @@ model_long_cases() {
 	dmae-faults-race | p2p_map | safety | holds | ACCESSES=1 RXE_TASKS=0 DMAE_TASKS=2
 	other-invalidations | p2p_map | safety | holds | ACCESSES=1 MOVES=0 REMOVE=0 ELSEWHERE=1
 	exporter-without-lock | p2p_map | safety | holds | ACCESSES=1 MOVES=0 NO_EXPORTER_LOCK
+	follow-three-importers | dmabuf_follow | safety | holds | TASKS=3 ROUNDS=2 OPS=2
+	follow-zapped-and-faulted | dmabuf_follow | safety | holds | ZAP=1 FAULT=1
+	follow-two-buffers-exit | dmabuf_follow | safety | holds | BUFS=2 EXIT=1 MMPUT_INLINE
+	follow-two-buffers-reclaimed | dmabuf_follow | safety | holds | BUFS=2 RECLAIM=1 OPS=2
+	follow-zapped-and-exit | dmabuf_follow | safety | holds | ZAP=1 EXIT=1 MMPUT_INLINE
+	follow-removed-and-exit | dmabuf_follow | safety | holds | REMOVE=1 RELEASE=1 EXIT=1
+	follow-pinned-removed-and-exit | dmabuf_follow | safety | holds | PINNED=1 REMOVE=1 EXIT=1
+	follow-process-gets-on-with-three | dmabuf_follow | liveness | holds | LIVENESS ROUNDS=0 TASKS=3
 	finds-move-after-invalidation | p2p_map | safety | assertion | ACCESSES=1 BREAK_MOVE_LATE
+	finds-sequence-not-set | dmabuf_follow | safety | assertion | BREAK_NO_SET_SEQ
+	finds-unmapped-before-stopped | dmabuf_follow | safety | assertion | BREAK_UNMAP_FIRST
+	finds-programmed-unlocked | dmabuf_follow | safety | assertion | BREAK_PROGRAM_UNLOCKED
+	finds-map-retried-while-holding | dmabuf_follow | liveness | cycle | LIVENESS ROUNDS=0 BREAK_RETRY_HOLDING
+	finds-released-under-removal | dmabuf_follow | safety | assertion | REMOVE=1 RELEASE=1 BREAK_LIST_UNLOCKED
+	finds-exporter-lock-held | dmabuf_follow | safety | deadlock | ZAP=1 BREAK_HOLD_EXPORTER_LOCK
 	CASES
 }
 

@@ -131,6 +131,12 @@ vm_start() {
 	# Built along with the kernel, so it lies next to it.
 	[ ! -e "${bzimage%/*}/p2p_sample.ko" ] ||
 		env+=("P2P_SAMPLE=$(realpath "${bzimage%/*}/p2p_sample.ko")")
+	# One of Debian's: see stock.sh.
+	if [ -e "${bzimage%/*}/initrd" ]; then
+		args+=(-initrd "${bzimage%/*}/initrd")
+		env+=("STOCK_ROOT=${bzimage%/*}/root"
+			"STOCK_MODULES=$build/stock/$(basename "${bzimage%/*}")")
+	fi
 	{
 		echo "export TOP=$top GPU_SEED=$vm_seed HOSTNAME=$name"
 		[ ${#env[@]} -eq 0 ] || printf 'export %q\n' "${env[@]}"
@@ -191,7 +197,7 @@ vm_wait() {
 vm_dmesg_complaints() {
 	cat "$vm_dir/console.log" "$vm_dir/out/dmesg" 2>/dev/null | tr -d '\r' |
 		sed 's/^\[[^]]*\] //' |
-		grep -E "$dmesg_bad" | grep -v 'BUG: KCSAN' | sort -u
+		grep -E "$dmesg_bad" | grep -vE 'BUG: KCSAN|WARNING: See .*hw-vuln' | sort -u
 }
 dmesg_bad='BUG:|kernel BUG|WARNING:|UBSAN:|Oops|possible circular|inconsistent lock'
 dmesg_bad+='|possible recursive locking|sleeping function|suspicious RCU|held lock freed'

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ib_p2p: plain ibv_reg_mr() of device memory, on kernels whose RDMA core takes none:
+ * puts itself before the registration of each device whose driver takes dma-bufs.
+ *
+ * Who may still be here when a device, or this module, goes. uverbs calls what is in
+ * the device's ops at that moment. So the driver's own functions are put back first;
+ * then everybody who has read ours has either entered, which @callers counts, or is
+ * about to, without having slept since: that is what synchronize_rcu_tasks() waits for,
+ * before @callers is waited for, and again after, for those who are on their way out.
+ */
+#include <linux/atomic.h>
+#include <linux/device.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+
+#include "ib_p2p.h"
+
+static atomic_t callers = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(no_callers);
+static struct ib_client ib_p2p_client;
+
+/* The caller has a reference on the device, and we are its client until it has left. */
+static struct ib_p2p_device *enter(struct ib_device *ib_dev)
+{
+	atomic_inc(&callers);
+	return ib_get_client_data(ib_dev, &ib_p2p_client);
+}
+
+static void leave(void)
+{
+	if (atomic_dec_and_test(&callers))
+		wake_up_all(&no_callers);
+}
+
+static void wait_for_callers(void)
+{
+	synchronize_rcu_tasks();
+	wait_event(no_callers, !atomic_read(&callers));
+	synchronize_rcu_tasks();
+}
+
+static struct ib_mr *hook_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
+				      u64 iova, int access, struct ib_udata *udata)
+{
+	struct ib_p2p_device *p2p = enter(pd->device);
+	struct ib_mr *mr;
+	int wants = 0;
+
+	/* Without udata it is for somebody in the kernel, who has pages in mind. */
+	if (READ_ONCE(p2p->on) && udata)
+		wants = ib_p2p_wants(p2p, start, length, access);
+	if (likely(!wants))
+		mr = p2p->reg_user_mr(pd, start, length, iova, access, udata);
+	else if (wants > 0)
+		mr = ib_p2p_register(p2p, pd, start, length, iova, access, udata);
+	else
+		mr = ERR_PTR(wants);
+	leave();
+	return mr;
+}
+
+/*
+ * A new translation to device memory is a new MR, in whose place uverbs puts it. The
+ * access of the old one only its driver knows.
+ */
+static struct ib_mr *hook_rereg_user_mr(struct ib_mr *old, int flags, u64 start,
+					u64 length, u64 iova, int access,
+					struct ib_pd *pd, struct ib_udata *udata)
+{
+	struct ib_p2p_device *p2p = enter(old->device);
+	struct ib_mr *mr;
+	int wants = 0;
+
+	if (READ_ONCE(p2p->on) && flags & IB_MR_REREG_TRANS)
+		wants = ib_p2p_wants(p2p, start, length,
+				     flags & IB_MR_REREG_ACCESS ? access : 0);
+	if (likely(!wants)) {
+		mr = p2p->rereg_user_mr(old, flags, start, length, iova, access, pd,
+					udata);
+	} else if (wants < 0) {
+		mr = ERR_PTR(wants);
+	} else if (!(flags & IB_MR_REREG_ACCESS)) {
+		ibdev_notice_ratelimited(p2p->ib_dev, "no MR changes to device memory at %#llx, %llu bytes: that takes IBV_REREG_MR_CHANGE_ACCESS too (%d)\n",
+					 start, length, -EOPNOTSUPP);
+		mr = ERR_PTR(-EOPNOTSUPP);
+	} else {
+		mr = ib_p2p_register(p2p, pd, start, length, iova, access, udata);
+	}
+	leave();
+	return mr;
+}
+
+/* ---- /sys/class/infiniband/DEVICE/p2p ---- */
+
+static struct ib_p2p_device *of_device(struct device *dev)
+{
+	struct ib_device *ib_dev = container_of(dev, struct ib_device, dev);
+
+	return ib_get_client_data(ib_dev, &ib_p2p_client);
+}
+
+static ssize_t p2p_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(of_device(dev)->on));
+}
+
+static ssize_t p2p_store(struct device *dev, struct device_attribute *attr,
+			 const char *buf, size_t count)
+{
+	bool on;
+	int err = kstrtobool(buf, &on);
+
+	if (err)
+		return err;
+	WRITE_ONCE(of_device(dev)->on, on);
+	return count;
+}
+static DEVICE_ATTR_RW(p2p);
+
+/* ---- devices come and go ---- */
+
+static int add_device(struct ib_device *ib_dev)
+{
+	struct ib_p2p_device *p2p;
+	int err;
+
+	if (!ib_dev->ops.reg_user_mr || !ib_dev->ops.reg_user_mr_dmabuf) {
+		dev_info(&ib_dev->dev, "its driver takes no dma-bufs, so ibv_reg_mr() takes no device memory\n");
+		return -EOPNOTSUPP;
+	}
+	p2p = kzalloc(sizeof(*p2p), GFP_KERNEL);
+	if (!p2p)
+		return -ENOMEM;
+	p2p->ib_dev = ib_dev;
+	p2p->reg_user_mr = ib_dev->ops.reg_user_mr;
+	p2p->rereg_user_mr = ib_dev->ops.rereg_user_mr;
+	p2p->on = true;
+	ib_set_client_data(ib_dev, &ib_p2p_client, p2p);
+
+	err = device_create_file(&ib_dev->dev, &dev_attr_p2p);
+	if (err) {
+		kfree(p2p);
+		return err;
+	}
+	/* Pairs with the address dependency of whoever calls it. */
+	smp_store_release(&ib_dev->ops.reg_user_mr, hook_reg_user_mr);
+	if (p2p->rereg_user_mr)
+		smp_store_release(&ib_dev->ops.rereg_user_mr, hook_rereg_user_mr);
+	dev_info(&ib_dev->dev, "ibv_reg_mr() takes device memory, by dma-bufs\n");
+	return 0;
+}
+
+static void remove_device(struct ib_device *ib_dev, void *client_data)
+{
+	struct ib_p2p_device *p2p = client_data;
+
+	device_remove_file(&ib_dev->dev, &dev_attr_p2p);
+	WRITE_ONCE(ib_dev->ops.reg_user_mr, p2p->reg_user_mr);
+	if (p2p->rereg_user_mr)
+		WRITE_ONCE(ib_dev->ops.rereg_user_mr, p2p->rereg_user_mr);
+	wait_for_callers();
+	kfree(p2p);
+}
+
+static struct ib_client ib_p2p_client = {
+	.name = "p2p",
+	.add = add_device,
+	.remove = remove_device,
+};
+
+static int __init ib_p2p_init(void)
+{
+	return ib_register_client(&ib_p2p_client);
+}
+module_init(ib_p2p_init);
+
+static void __exit ib_p2p_exit(void)
+{
+	ib_unregister_client(&ib_p2p_client);
+}
+module_exit(ib_p2p_exit);
+
+MODULE_DESCRIPTION("Plain ibv_reg_mr() of device memory, by dma-bufs");
+MODULE_LICENSE("GPL");

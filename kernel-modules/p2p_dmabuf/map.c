@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Runs of BAR memory, as an importing device addresses them. When a map is destroyed
+ * or revoked, the device reaches none of it any more, the IOMMU's cache included.
+ */
+#include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
+#include <linux/iommu.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "p2p_dmabuf.h"
+
+/*
+ * Several dma-bufs may map one BAR at the same time. What tells the DMA debugging
+ * code that this is no bug is that nobody syncs: there is nothing to.
+ */
+#define BAR_DMA_ATTRS	DMA_ATTR_SKIP_CPU_SYNC
+
+#define ENTRY_MAX	SZ_1G	/* bytes: a scatterlist counts them in 32 bits */
+
+/* The domain that translates what a device does, or NULL. */
+static struct iommu_domain *translating_domain(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	return domain && domain->type & __IOMMU_DOMAIN_PAGING ? domain : NULL;
+}
+
+/* Can the device produce these addresses itself? */
+static bool reaches(struct device *dev, u64 addr, size_t len)
+{
+	u64 mask = min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
+
+	return addr <= mask && len - 1 <= mask - addr;
+}
+
+/*
+ * The same for what passes the host bridge. Where nothing translates, the DMA API
+ * would take an address out of reach for a bug of its caller.
+ */
+static bool reaches_through_host(struct device *dev, phys_addr_t phys, size_t len)
+{
+	return translating_domain(dev) || reaches(dev, phys, len);
+}
+
+static unsigned int nr_entries(const struct p2p_runs *runs)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < runs->nr; i++)
+		nr += DIV_ROUND_UP(runs->run[i].len, ENTRY_MAX);
+	return nr;
+}
+
+static int map_by_bus(struct p2p_map *map, struct scatterlist *sg,
+		      const struct p2p_run *run, size_t offset, size_t len,
+		      struct p2p_refusal *why)
+{
+	u64 addr = pci_bus_address(run->pdev, run->bar) + offset +
+		   (run->phys - pci_resource_start(run->pdev, run->bar));
+
+	if (!reaches(map->dev, addr, len))
+		return p2p_refuse(why, pci_name(run->pdev), -EREMOTEIO,
+				  "the BAR is out of reach for the importer's DMA");
+	sg_dma_address(sg) = addr;
+	return 0;
+}
+
+static int map_through_host(struct p2p_map *map, struct scatterlist *sg,
+			    const struct p2p_run *run, size_t offset, size_t len,
+			    struct p2p_refusal *why)
+{
+	phys_addr_t phys = run->phys + offset;
+	dma_addr_t dma;
+
+	if (!reaches_through_host(map->dev, phys, len))
+		return p2p_refuse(why, pci_name(run->pdev), -EREMOTEIO,
+				  "the BAR is out of reach for the importer's DMA");
+	dma = dma_map_resource(map->dev, phys, len, map->dir, BAR_DMA_ATTRS);
+	if (dma_mapping_error(map->dev, dma))
+		return p2p_refuse(why, pci_name(run->pdev), -ENOMEM,
+				  "no DMA address space to map the BAR");
+	sg_dma_address(sg) = dma;
+	return 0;
+}
+
+static int map_run(struct p2p_map *map, struct scatterlist **sg,
+		   struct p2p_run *run, const char *iommu,
+		   struct p2p_refusal *why)
+{
+	size_t offset, len;
+	int err;
+
+	run->path = p2p_path_test(map->dev, run->pdev);
+	if (run->path == P2P_PATH_NONE)
+		return p2p_refuse(why, pci_name(run->pdev), -EREMOTEIO,
+				  "PCI has no path between the two devices");
+	if (iommu && (run->path == P2P_PATH_BUS || !translating_domain(map->dev)))
+		return p2p_refuse(why, pci_name(run->pdev), -EOPNOTSUPP, iommu);
+	map->through_host |= run->path == P2P_PATH_HOST;
+	map->by_bus |= run->path == P2P_PATH_BUS;
+
+	for (offset = 0; offset < run->len; offset += len) {
+		len = min_t(size_t, run->len - offset, ENTRY_MAX);
+		err = run->path == P2P_PATH_BUS ?
+			map_by_bus(map, *sg, run, offset, len, why) :
+			map_through_host(map, *sg, run, offset, len, why);
+		if (err)
+			return err;
+		sg_set_page(*sg, NULL, len, 0);
+		/* It is mapped, says this; unmapping goes by it. */
+		sg_dma_len(*sg) = len;
+		*sg = sg_next(*sg);
+	}
+	return 0;
+}
+
+struct p2p_map *p2p_map_create(struct device *dev, struct p2p_runs *runs,
+			       bool write, const char *iommu,
+			       struct p2p_refusal *why)
+{
+	struct scatterlist *sg;
+	struct p2p_map *map;
+	unsigned int i;
+	int err;
+
+	map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+	if (map && sg_alloc_table(&map->sgt, nr_entries(runs), GFP_KERNEL_ACCOUNT)) {
+		kfree(map);
+		map = NULL;
+	}
+	if (!map) {
+		p2p_runs_free(runs);
+		return ERR_PTR(-ENOMEM);
+	}
+	map->dev = get_device(dev);
+	map->dir = write ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
+	map->runs = *runs;
+	*runs = (struct p2p_runs) {};
+
+	sg = map->sgt.sgl;
+	for (i = 0; i < map->runs.nr; i++) {
+		err = map_run(map, &sg, &map->runs.run[i], iommu, why);
+		if (err) {
+			p2p_map_destroy(map);
+			return ERR_PTR(err);
+		}
+	}
+	return map;
+}
+
+/* With a flush queue the IOMMU would remember what was there for some time. */
+static void flush_iotlb(struct device *dev)
+{
+	struct iommu_domain *domain = translating_domain(dev);
+
+	if (domain)
+		iommu_flush_iotlb_all(domain);
+}
+
+static void unmap_run(struct p2p_map *map, struct scatterlist **sg,
+		      const struct p2p_run *run)
+{
+	size_t offset;
+
+	for (offset = 0; offset < run->len; offset += ENTRY_MAX) {
+		if (run->path == P2P_PATH_HOST && sg_dma_len(*sg))
+			dma_unmap_resource(map->dev, sg_dma_address(*sg),
+					   sg_dma_len(*sg), map->dir,
+					   BAR_DMA_ATTRS);
+		*sg = sg_next(*sg);
+	}
+}
+
+void p2p_map_destroy(struct p2p_map *map)
+{
+	struct scatterlist *sg = map->sgt.sgl;
+	unsigned int i;
+
+	for (i = 0; i < map->runs.nr; i++)
+		unmap_run(map, &sg, &map->runs.run[i]);
+	if (map->through_host)
+		flush_iotlb(map->dev);
+	if (map->nobodys)
+		__free_page(map->nobodys);
+	sg_free_table(&map->sgt);
+	p2p_runs_free(&map->runs);
+	put_device(map->dev);
+	kfree(map);
+}
+
+/* The same page at each of the addresses. */
+static int map_nobodys(struct iommu_domain *domain, struct page *page,
+		       dma_addr_t dma, size_t len)
+{
+	int prot = IOMMU_READ | IOMMU_WRITE;
+	size_t offset;
+	int err = 0;
+
+	for (offset = 0; offset < len && !err; offset += PAGE_SIZE)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+		err = iommu_map(domain, dma + offset, page_to_phys(page),
+				PAGE_SIZE, prot, GFP_KERNEL);
+#else
+		err = iommu_map(domain, dma + offset, page_to_phys(page),
+				PAGE_SIZE, prot);
+#endif
+	return err;
+}
+
+bool p2p_map_revoke(struct p2p_map *map)
+{
+	struct iommu_domain *domain = translating_domain(map->dev);
+	struct scatterlist *sg;
+	unsigned int i;
+
+	if (!domain || map->by_bus)
+		return false;
+
+	/* All of it is gone before any of it is something else. */
+	for_each_sgtable_dma_sg(&map->sgt, sg, i)
+		iommu_unmap(domain, sg_dma_address(sg), sg_dma_len(sg));
+	iommu_flush_iotlb_all(domain);
+
+	/*
+	 * Without it the device's accesses fault, which an administrator sees as an
+	 * error of the hardware, and unmapping would find less than was mapped.
+	 */
+	map->nobodys = alloc_page(GFP_KERNEL | __GFP_ZERO | __GFP_NOFAIL);
+	for_each_sgtable_dma_sg(&map->sgt, sg, i)
+		if (map_nobodys(domain, map->nobodys, sg_dma_address(sg),
+				sg_dma_len(sg)))
+			dev_err(map->dev, "no memory to map a page of nobody's: accesses to the memory that was taken back fault\n");
+	return true;
+}

@@ -1,0 +1,140 @@
+# shellcheck shell=bash
+# Debian's own kernels, unmodified, and kernel-modules/ built for them with DKMS. They
+# are downloaded and unpacked, never installed.
+#
+#   $cache/stock/VERSION/          bzImage, and an initrd that mounts the root as the
+#                                  bench does; root/: the packages unpacked
+#   $build/stock/VERSION/          the modules, as DKMS makes them
+#   $build/stock/source/           their source, as DKMS wants it
+
+packages_stock=(build-essential dkms kmod xz-utils libelf-dev)
+
+# Which package brings the newest kernel of a branch.
+stock_meta() {
+	case $1-$(debian_release) in
+	6.12-12) echo linux-image-6.12-amd64 ;;
+	6.1-12 | 6.12-13) echo linux-image-amd64 ;;
+	*) return 1 ;;
+	esac
+}
+
+# stock_depends PACKAGE PATTERN: the names of those it depends on that match.
+stock_depends() {
+	apt-cache show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr ',|' '\n\n' |
+		awk '{ print $1 }' | grep -E "$2" | sort -u
+}
+
+# stock_find BRANCH: $stock_version, as uname -r says it, or why there is none.
+stock_find() {
+	local image meta
+
+	meta=$(stock_meta "$1") || die "this Debian has no kernel $1"
+	image=$(stock_depends "$meta" '^linux-image-[0-9]') ||
+		die "apt knows no $meta: has there been an 'apt-get update'?"
+	stock_version=${image#linux-image-}
+}
+
+# stock_unpack DIR: the packages of $stock_version, into DIR.
+stock_unpack() {
+	local headers=linux-headers-$stock_version names deb
+
+	mapfile -t names < <(stock_depends "$headers" '^linux-(headers|kbuild|compiler)-')
+	mkdir -p "$1/debs"
+	(cd "$1/debs" && apt-get -q download "linux-image-$stock_version" "$headers" \
+		"${names[@]}" busybox-static) >&2 || return 1
+	for deb in "$1"/debs/*.deb; do
+		dpkg -x "$deb" "$1/root"
+	done
+	rm -r "$1/debs"
+	# Without it no BTF is made, which takes longer than the modules.
+	rm -f "$1/root/usr/src/$headers/vmlinux"
+	sed -i "s,include /usr/src,include $cache/stock/$stock_version/root/usr/src," \
+		"$1/root/usr/src/$headers/Makefile"
+	[ -e "$1/root/lib/modules/$stock_version/kernel" ] ||
+		ln -s usr/lib "$1/root/lib"
+	depmod -b "$1/root" "$stock_version"
+	mv "$1/root/boot/vmlinuz-$stock_version" "$1/bzImage"
+}
+
+# stock_initrd DIR: what mounts the root, and goes on with the init of the command line.
+stock_initrd() {
+	local module n=100 dir=$1/initrd.d
+
+	mkdir -p "$dir"/{bin,proc,sys,dev,newroot,modules}
+	mv "$1/root/bin/busybox" "$dir/bin"
+	for module in virtio_pci 9pnet_virtio 9p; do
+		modprobe -d "$1/root" -S "$stock_version" --show-depends "$module"
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
+		while read -r module; do
+			n=$((n + 1))
+			case $module in
+			*.xz) xz -dc "$module" >"$dir/modules/$n.ko" ;;
+			*) cp "$module" "$dir/modules/$n.ko" ;;
+			esac
+		done
+	cp "$top/tests/vm/stock-initrd-init" "$dir/init"
+	(cd "$dir" && find . | bin/busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$1/initrd"
+	rm -r "$dir"
+}
+
+# stock_kernel BRANCH: $bzimage, the newest of it in this Debian.
+stock_kernel() {
+	local dir
+
+	need_packages "${packages_stock[@]}"
+	stock_find "$1"
+	dir=$cache/stock/$stock_version
+	bzimage=$dir/bzImage
+	[ ! -e "$dir" ] || return 0
+	kernel_lock
+	if [ ! -e "$dir" ]; then
+		note "downloading Debian's $stock_version"
+		rm -rf "$dir.new"
+		stock_unpack "$dir.new" || die "cannot download Debian's $stock_version"
+		stock_initrd "$dir.new"
+		mv "$dir.new" "$dir"
+	fi
+	kernel_unlock
+}
+
+# stock_modules: builds them for $stock_version, as apt would: with DKMS.
+stock_modules() {
+	local dir=$build/stock/$stock_version tree=$build/stock/$stock_version.dkms
+	local source=$build/stock/$stock_version.source version
+	local headers=$cache/stock/$stock_version/root/usr/src/linux-headers-$stock_version
+
+	version=$(cat "$top/VERSION")
+	rm -rf "$dir" "$tree" "$source"
+	mkdir -p "$tree" "$source"
+	"$top/kernel-modules/assemble" "$source/rdma-p2p-$version"
+	spawn_wait dkms build -m rdma-p2p -v "$version" -k "$stock_version" --no-depmod \
+		--sourcetree "$source" --dkmstree "$tree" --kernelsourcedir "$headers" \
+		>"$build/stock-$stock_version.log" 2>&1 || {
+		find "$tree" -name make.log -exec tail -20 {} + >>"$build/stock-$stock_version.log"
+		return 1
+	}
+	mkdir -p "$dir"
+	find "$tree" -path '*/module/*.ko*' -exec mv -t "$dir" {} +
+	# What the tests import with, which is for nobody else.
+	cp -r "$top/tests/stock/importer" "$source"
+	spawn_wait make -C "$headers" "M=$source/importer" modules \
+		>>"$build/stock-$stock_version.log" 2>&1 || return 1
+	mv "$source/importer/p2p_importer.ko" "$dir"
+	rm -rf "$tree" "$source"
+	xz -d -f "$dir"/*.xz 2>/dev/null || true
+}
+
+# stock_build BRANCH: $bzimage, with the modules for it. A build that is there stays
+# as long as their source does.
+stock_build() {
+	local id
+
+	stock_kernel "$1"
+	id=$(cd "$top" && find VERSION kernel-modules tests/stock/importer kernel-patches/files/drivers/infiniband/sw/dmae \
+		kernel-patches/files/drivers/dma -type f -exec sha256sum {} + | sort | sha256sum)
+	[ "$id" != "$(cat "$build/stock/$stock_version/.id" 2>/dev/null)" ] || return 0
+	note "building the modules for $stock_version"
+	stock_modules || die "the modules do not build for $stock_version: see" \
+		"$build/stock-$stock_version.log"
+	echo "$id" >"$build/stock/$stock_version/.id"
+}
