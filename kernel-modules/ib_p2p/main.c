@@ -8,6 +8,11 @@
  * then everybody who has read ours has either entered, which @callers counts, or is
  * about to, without having slept since: that is what synchronize_rcu_tasks() waits for,
  * before @callers is waited for, and again after, for those who are on their way out.
+ *
+ * Of memory of the host a page fault may never end, and nobody who unloads a module is
+ * to wait for it. So those calls go on to the driver as the last thing that ours do, by
+ * a jump, which leaves nothing of ours on the stack. Compilers make one of such a call,
+ * but do not have to; where they did not, these calls are counted too.
  */
 #include <linux/atomic.h>
 #include <linux/device.h>
@@ -35,6 +40,15 @@ static void leave(void)
 		wake_up_all(&no_callers);
 }
 
+static bool jumps;	/* see above */
+
+/* Of somebody who goes on with @next, if that is not NULL. */
+static void leave_to(const void *next)
+{
+	if (jumps || !next)
+		leave();
+}
+
 static void wait_for_callers(void)
 {
 	synchronize_rcu_tasks();
@@ -42,55 +56,125 @@ static void wait_for_callers(void)
 	synchronize_rcu_tasks();
 }
 
-static struct ib_mr *hook_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
+/*
+ * What a call comes to: an MR or an error, or the function of the driver's that is to
+ * go on with it. In two registers: the address of a variable would be in the way of
+ * the jump.
+ */
+struct answer {
+	struct ib_mr *mr;
+	void *next;
+};
+
+static struct answer no_mr(int err)
+{
+	return (struct answer) { .mr = ERR_PTR(err) };
+}
+
+/* Where they return to, instead of an MR: for jumps_to_driver(). */
+static noinline struct ib_mr *probe_reg(struct ib_pd *pd, u64 start, u64 length,
+					u64 iova, int access, struct ib_udata *udata)
+{
+	return __builtin_return_address(0);
+}
+
+static noinline struct ib_mr *probe_rereg(struct ib_mr *old, int flags, u64 start,
+					  u64 length, u64 iova, int access,
+					  struct ib_pd *pd, struct ib_udata *udata)
+{
+	return __builtin_return_address(0);
+}
+
+static noinline struct answer ask_reg(struct ib_pd *pd, u64 start, u64 length,
 				      u64 iova, int access, struct ib_udata *udata)
 {
-	struct ib_p2p_device *p2p = enter(pd->device);
-	struct ib_mr *mr;
+	struct ib_p2p_device *p2p;
+	struct answer answer;
 	int wants = 0;
 
+	if (unlikely(!pd))
+		return (struct answer) { .next = probe_reg };
+	p2p = enter(pd->device);
+	answer = (struct answer) { .next = p2p->reg_user_mr };
 	/* Without udata it is for somebody in the kernel, who has pages in mind. */
 	if (READ_ONCE(p2p->on) && udata)
 		wants = ib_p2p_wants(p2p, start, length, access);
-	if (likely(!wants))
-		mr = p2p->reg_user_mr(pd, start, length, iova, access, udata);
-	else if (wants > 0)
-		mr = ib_p2p_register(p2p, pd, start, length, iova, access, udata);
-	else
-		mr = ERR_PTR(wants);
-	leave();
-	return mr;
+	if (wants < 0)
+		answer = no_mr(wants);
+	else if (wants)
+		answer = (struct answer) {
+			.mr = ib_p2p_register(p2p, pd, start, length, iova, access,
+					      udata),
+		};
+	leave_to(answer.next);
+	return answer;
 }
 
 /*
  * A new translation to device memory is a new MR, in whose place uverbs puts it. The
  * access of the old one only its driver knows.
  */
+static noinline struct answer ask_rereg(struct ib_mr *old, int flags, u64 start,
+					u64 length, u64 iova, int access,
+					struct ib_pd *pd, struct ib_udata *udata)
+{
+	struct ib_p2p_device *p2p;
+	struct answer answer;
+	int wants = 0;
+
+	if (unlikely(!old))
+		return (struct answer) { .next = probe_rereg };
+	p2p = enter(old->device);
+	answer = (struct answer) { .next = p2p->rereg_user_mr };
+	if (READ_ONCE(p2p->on) && flags & IB_MR_REREG_TRANS)
+		wants = ib_p2p_wants(p2p, start, length,
+				     flags & IB_MR_REREG_ACCESS ? access : 0);
+	if (wants < 0) {
+		answer = no_mr(wants);
+	} else if (wants && !(flags & IB_MR_REREG_ACCESS)) {
+		ibdev_notice_ratelimited(p2p->ib_dev, "no MR changes to device memory at %#llx, %llu bytes: that takes IBV_REREG_MR_CHANGE_ACCESS too (%d)\n",
+					 start, length, -EOPNOTSUPP);
+		answer = no_mr(-EOPNOTSUPP);
+	} else if (wants) {
+		answer = (struct answer) {
+			.mr = ib_p2p_register(p2p, pd, start, length, iova, access,
+					      udata),
+		};
+	}
+	leave_to(answer.next);
+	return answer;
+}
+
+static struct ib_mr *hook_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
+				      u64 iova, int access, struct ib_udata *udata)
+{
+	struct answer answer = ask_reg(pd, start, length, iova, access, udata);
+	reg_user_mr_t *next = answer.next;
+
+	if (unlikely(!next))
+		return answer.mr;
+	if (likely(jumps))
+		return next(pd, start, length, iova, access, udata);
+	answer.mr = next(pd, start, length, iova, access, udata);
+	leave();
+	return answer.mr;
+}
+
 static struct ib_mr *hook_rereg_user_mr(struct ib_mr *old, int flags, u64 start,
 					u64 length, u64 iova, int access,
 					struct ib_pd *pd, struct ib_udata *udata)
 {
-	struct ib_p2p_device *p2p = enter(old->device);
-	struct ib_mr *mr;
-	int wants = 0;
+	struct answer answer = ask_rereg(old, flags, start, length, iova, access, pd,
+					 udata);
+	rereg_user_mr_t *next = answer.next;
 
-	if (READ_ONCE(p2p->on) && flags & IB_MR_REREG_TRANS)
-		wants = ib_p2p_wants(p2p, start, length,
-				     flags & IB_MR_REREG_ACCESS ? access : 0);
-	if (likely(!wants)) {
-		mr = p2p->rereg_user_mr(old, flags, start, length, iova, access, pd,
-					udata);
-	} else if (wants < 0) {
-		mr = ERR_PTR(wants);
-	} else if (!(flags & IB_MR_REREG_ACCESS)) {
-		ibdev_notice_ratelimited(p2p->ib_dev, "no MR changes to device memory at %#llx, %llu bytes: that takes IBV_REREG_MR_CHANGE_ACCESS too (%d)\n",
-					 start, length, -EOPNOTSUPP);
-		mr = ERR_PTR(-EOPNOTSUPP);
-	} else {
-		mr = ib_p2p_register(p2p, pd, start, length, iova, access, udata);
-	}
+	if (unlikely(!next))
+		return answer.mr;
+	if (likely(jumps))
+		return next(old, flags, start, length, iova, access, pd, udata);
+	answer.mr = next(old, flags, start, length, iova, access, pd, udata);
 	leave();
-	return mr;
+	return answer.mr;
 }
 
 /* ---- /sys/class/infiniband/DEVICE/p2p ---- */
@@ -171,8 +255,24 @@ static struct ib_client ib_p2p_client = {
 	.remove = remove_device,
 };
 
+/* What was jumped to returns to who called us, which is here, in the init section. */
+static bool __init jumps_to_driver(void)
+{
+	void *reg, *rereg;
+
+	jumps = true;
+	reg = hook_reg_user_mr(NULL, 0, 0, 0, 0, NULL);
+	rereg = hook_rereg_user_mr(NULL, 0, 0, 0, 0, 0, NULL, NULL);
+	return within_module_init((unsigned long)reg, THIS_MODULE) &&
+	       within_module_init((unsigned long)rereg, THIS_MODULE);
+}
+
 static int __init ib_p2p_init(void)
 {
+	jumps = jumps_to_driver();
+	if (!jumps)
+		pr_notice("%s: built without tail calls: to unload it waits for registrations that are under way\n",
+			  KBUILD_MODNAME);
 	return ib_register_client(&ib_p2p_client);
 }
 module_init(ib_p2p_init);

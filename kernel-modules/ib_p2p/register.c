@@ -55,7 +55,7 @@ int ib_p2p_wants(struct ib_p2p_device *p2p, u64 start, u64 length, int access)
 		return 0;
 
 	if (contents & P2P_CONTENTS_OTHER)
-		return refuse(p2p, start, length, -EFAULT, &why);
+		return refuse(p2p, start, length, why.err, &why);
 	if (contents & P2P_CONTENTS_HOLE)
 		return refuse_for(p2p, start, length, -EFAULT,
 				  "nothing is mapped in a part of it");

@@ -49,12 +49,14 @@ struct p2p_buffer {
 	struct list_head node;		/* of buffers */
 	struct dma_buf *dmabuf;		/* which it is the private data of */
 
-	/* The resv lock. */
+	/* Under the resv lock. */
 	void *attach;			/* which may be gone, of a reader */
 	unsigned int pins;
+	struct p2p_map *map;
 
+	/* What both sides look at, and change, under this one; mapped also under resv. */
 	spinlock_t lock;
-	struct p2p_map *map;		/* changes with the resv lock held too */
+	bool mapped;			/* the importer reaches it */
 	unsigned int invalidations;	/* that wait for the resv lock */
 };
 
@@ -93,6 +95,13 @@ static bool importer_pins(const struct p2p_buffer *buffer)
 	return buffer->pins > (IS_ENABLED(CONFIG_DMABUF_MOVE_NOTIFY) ? 0 : 1);
 }
 
+static void set_mapped(struct p2p_buffer *buffer, bool mapped)
+{
+	spin_lock(&buffer->lock);
+	buffer->mapped = mapped;
+	spin_unlock(&buffer->lock);
+}
+
 /*
  * An importer that pins is not told, and one that is told may keep a mapping that it is
  * about to end: from both the IOMMU takes it, where there is one, and it is done with
@@ -107,9 +116,7 @@ static void revoke(struct p2p_buffer *buffer)
 		dev_notice_ratelimited(map->dev, "memory that it keeps was taken back from it: the IOMMU shows it an empty page there\n");
 	else
 		dev_notice_ratelimited(map->dev, "keeps addresses of memory that it was told to let go of\n");
-	spin_lock(&buffer->lock);
-	map->revoked = true;
-	spin_unlock(&buffer->lock);
+	set_mapped(buffer, false);
 }
 
 static void take_back(struct p2p_buffer *buffer)
@@ -128,13 +135,6 @@ static void take_back(struct p2p_buffer *buffer)
 	memalloc_noreclaim_restore(noreclaim);
 }
 
-/* Under buffer->lock: is there something to take back? */
-static bool must_take_back(struct p2p_buffer *buffer)
-{
-	lockdep_assert_held(&buffer->lock);
-	return buffer->map && !buffer->map->revoked;
-}
-
 /* After buffer->invalidations went up. */
 static void wait_and_take_back(struct p2p_buffer *buffer)
 {
@@ -143,7 +143,7 @@ static void wait_and_take_back(struct p2p_buffer *buffer)
 	lock_within_invalidation(buffer->dmabuf->resv);
 	spin_lock(&buffer->lock);
 	buffer->invalidations--;
-	mapped = must_take_back(buffer);
+	mapped = buffer->mapped;
 	spin_unlock(&buffer->lock);
 	if (mapped)
 		take_back(buffer);
@@ -159,7 +159,7 @@ static bool buffer_invalidate(struct mmu_interval_notifier *notifier,
 	bool mapped;
 
 	spin_lock(&buffer->lock);
-	mapped = must_take_back(buffer);
+	mapped = buffer->mapped;
 	if (mapped && !mmu_notifier_range_blockable(range)) {
 		spin_unlock(&buffer->lock);
 		return false;
@@ -191,13 +191,9 @@ static bool has_memory_of(const struct p2p_map *map, const struct pci_dev *pdev)
 
 static void take_from_device(struct p2p_buffer *buffer, const struct pci_dev *pdev)
 {
-	bool mapped;
-
-	/* The resv lock keeps the map while we look. */
+	/* It keeps the map while we look. */
 	dma_resv_lock(buffer->dmabuf->resv, NULL);
-	mapped = buffer->map && !buffer->map->revoked &&
-		 has_memory_of(buffer->map, pdev);
-	if (mapped)
+	if (buffer->mapped && has_memory_of(buffer->map, pdev))
 		take_back(buffer);
 	dma_resv_unlock(buffer->dmabuf->resv);
 }
@@ -281,9 +277,10 @@ static bool publish_map(struct p2p_buffer *buffer, struct p2p_map *map,
 	spin_lock(&buffer->lock);
 	done = !mmu_interval_read_retry(&buffer->notifier, seq) &&
 	       atomic_long_read(&removals) == nr_removals;
+	buffer->mapped = done;
+	spin_unlock(&buffer->lock);
 	if (done)
 		buffer->map = map;
-	spin_unlock(&buffer->lock);
 	return done;
 }
 
@@ -359,12 +356,11 @@ static void buffer_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt
 	struct p2p_buffer *buffer = attach->dmabuf->priv;
 	struct p2p_map *map = container_of(sgt, struct p2p_map, sgt);
 
-	/* While it is there, invalidations wait for us. */
+	/* As long as it is mapped, invalidations wait for us. */
 	dma_resv_assert_held(attach->dmabuf->resv);
 	p2p_map_destroy(map);
-	spin_lock(&buffer->lock);
 	buffer->map = NULL;
-	spin_unlock(&buffer->lock);
+	set_mapped(buffer, false);
 }
 
 static bool is_gpu(struct device *dev)

@@ -95,7 +95,6 @@ struct p2p_map {
 	struct p2p_runs runs;
 	enum dma_data_direction dir;
 	bool through_host, by_bus;	/* some of it */
-	bool revoked;			/* the buffer's */
 	struct page *nobodys;		/* what is behind its addresses then */
 };
 

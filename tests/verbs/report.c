@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Runs cases, each in a process of its own, and reports them. */
 #include "common.h"
+#include "modules.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,6 +176,7 @@ static int judge(pid_t pid)
 void run_case(void (*run)(const void *arg), const void *arg,
 	      const char *fmt, ...)
 {
+	const char *lack;
 	va_list ap;
 	pid_t pid;
 
@@ -184,6 +186,11 @@ void run_case(void (*run)(const void *arg), const void *arg,
 	if (filter && !strstr(name, filter))
 		return;
 
+	lack = modules_lack(program_invocation_short_name + strlen("test-"), name);
+	if (lack) {
+		printf("SKIP %s: %s\n", name, lack);
+		return;
+	}
 	*why = '\0';
 	fflush(stdout);
 	pid = fork();

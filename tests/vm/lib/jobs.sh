@@ -135,7 +135,7 @@ cmd_test_group() {
 	trap job_over EXIT
 	# The terminal is not this job's alone: lines, no progress bar.
 	exec 2> >(exec cat >&2)
-	"test_${job//-/_}" "$2"
+	"test_${job//[-.]/_}" "$2"
 }
 
 job_over() {

@@ -14,23 +14,46 @@ measure_setup() {
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a > 0 && b > 0) printf "%.2f\n", a / b; else print "-" }'; }
 
 cmd_demo() {
-	local part word tool rest unit bad='' rows=$build/demo.rows
+	local branch
 
 	measure_setup
-	kernel_build base
+	case ${1:-} in
+	'') demo_on base "The kernel with the series, on rxe" \
+		"With the export of PCI BARs switched off:" "Switched on:" ;;
+	stock)
+		for branch in 6.12 6.1; do
+			stock_meta "$branch" >/dev/null || continue
+			demo_on "stock-$branch" "Debian's own kernel $branch, on dmae" \
+				"As it is:" "With the modules p2p_dmabuf and ib_p2p:" \
+				"${on_dmae[@]}" -e STOCK_PLAIN=1
+		done
+		;;
+	*) die "there is 'demo' and 'demo stock', not 'demo $1'" ;;
+	esac
+}
+
+# demo_on KERNEL TITLE OFF ON OPTION...: the table of it, OFF and ON before its parts,
+# with options for vm_start.
+demo_on() {
+	local part word tool rest unit bad='' rows=$build/demo.rows kernel=$1 title=$2
+	local off=$3 on=$4
+
+	shift 4
+	kernel_build "$kernel"
 	: >"$rows"
 	# Bandwidth where time is counted in instructions, and so repeats; latency
 	# is one process waiting for another, and needs two CPUs.
 	for part in bandwidth latency; do
 		note "booting; perftest measures $part, in host memory and in GPU memory"
-		demo_boot $part
+		demo_boot $part "$@"
 	done
 
-	echo "With the export of PCI BARs switched off:"
+	echo "$title"
+	echo "$off"
 	echo "  \$ ib_write_bw --mmap=/sys/bus/pci/devices/.../resource2"
 	sed -n 's/^off ib_write_bw /  /p' "$rows"
 	grep -q '^off ' "$rows" || bad=${bad:-"the run with the feature off is missing"}
-	echo "Switched on:"
+	echo "$on"
 	printf '  %-14s %10s %10s %7s %10s\n' test host device ratio bounce
 	while read -r word tool rest; do
 		[ "$word" = row ] || continue
@@ -46,12 +69,14 @@ cmd_demo() {
 	echo "All ran, and the bytes are right in the GPUs' files on the host."
 }
 
-# demo_boot PART: adds to $rows, and says in $bad what went wrong.
+# demo_boot PART OPTION...: adds to $rows, and says in $bad what went wrong.
 demo_boot() {
-	local word tool rest options=(-t 600) complaints
+	local word tool rest options=(-t 600) complaints part=$1
 
-	[ "$1" != bandwidth ] || options+=(-I)
-	vm_start "${options[@]}" "$bzimage" "$build/vm/demo-$1" "$top/tests/vm/guest-demo" "$1"
+	shift
+	options+=("$@")
+	[ "$part" != bandwidth ] || options+=(-I)
+	vm_start "${options[@]}" "$bzimage" "$build/vm/demo-$part" "$top/tests/vm/guest-demo" "$part"
 	vm_wait || bad=${bad:-"$vm_why (see $vm_dir)"}
 	touch "$vm_dir/out/rows"
 	while read -r word tool rest; do

@@ -138,3 +138,65 @@ stock_build() {
 		"$build/stock-$stock_version.log"
 	echo "$id" >"$build/stock/$stock_version/.id"
 }
+
+# --- groups ---
+
+# modules_build BRANCH: with -Werror and sparse, as CI wants it and DKMS does not.
+modules_build() {
+	local dir headers
+
+	stock_kernel "$1"
+	dir=$build/stock/$stock_version.checked
+	headers=$cache/stock/$stock_version/root/usr/src/linux-headers-$stock_version
+	"$top/kernel-modules/assemble" "$dir"
+	make -C "$headers" "M=$dir" -j2 C=1 KCFLAGS=-Werror modules
+	rm -rf "$dir"
+}
+
+# no_warnings LOG: neither gcc's nor sparse's. What the locks of a page table do, which
+# 6.1 hands out by a function, sparse cannot follow.
+no_warnings() {
+	! grep -E '(warning|error):' "$1" | grep -v "context imbalance in 'read_table'"
+}
+
+test_modules_builds() {
+	local branch log
+
+	for branch in 6.12 6.1; do
+		want "$branch" "$1" || continue
+		if ! stock_meta "$branch" >/dev/null; then
+			case_skip "modules-builds/$branch" "this Debian has no such kernel"
+			continue
+		fi
+		log=$build/modules-$branch.log
+		check "modules-builds/$branch" "$log" modules_build "$branch"
+		check "modules-builds/$branch.warnings" "$log.warnings" no_warnings "$log"
+	done
+}
+
+# What runs on Debian's kernels, with dmae: all of verbs/ and exporters/ that makes sense
+# there, and stock/.
+modules_verbs=(opcodes sges invalidate rereg states ranges stress)
+modules_dmae=(errors events peers races crowd)
+modules_exporters=(owner fork)
+
+# modules_suite BRANCH ONLY MACHINE PROGRAM...
+modules_suite() {
+	local branch=$1 only=$2 machine=$3 programs tests=$build/cmake/tests
+
+	shift 3
+	if ! stock_meta "$branch" >/dev/null; then
+		case_skip "modules-$branch" "this Debian has no such kernel"
+		return
+	fi
+	set -- "${@/#/test-}"
+	chosen "$only" "${@/#/$tests/stock/}" "${@/#/$tests/verbs/}" "${@/#/$tests/dmae/}" \
+		"${@/#/$tests/exporters/}"
+	[ ${#programs[@]} -eq 0 ] || guest_boot "modules-$branch" "modules-$branch-$machine" \
+		"stock-$branch" -M "$machine" "${on_dmae[@]}" -- "${programs[@]}"
+}
+
+test_modules_6_12() {
+	modules_suite 6.12 "$1" switch follow hook "${modules_verbs[@]}" "${modules_exporters[@]}"
+}
+test_modules_6_1() { modules_suite 6.1 "$1" switch follow hook opcodes invalidate; }
