@@ -106,6 +106,27 @@ static void run_switched_off(const void *arg)
 	importer_want(&imp, 0, 0, "switched on again");
 }
 
+/* A BAR that some driver maps, which is exported when its name is in the list. */
+static void run_listed_driver(const void *arg)
+{
+	static const char list[] = "/sys/module/p2p_dmabuf/parameters/drivers";
+	struct importer imp = importer_open();
+	uint8_t *p = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, imp.fd, AT);
+
+	(void)arg;
+	if (p == MAP_FAILED)
+		fail("mmap: %s", strerror(errno));
+	want_refused(p, LEN, P2P_DMABUF_WRITE, EFAULT, "a driver that is not listed");
+	write_file(list, "gdrdrv,p2p_importer,other");
+	importer_attach(&imp, export_fd(p, LEN, P2P_DMABUF_WRITE), false);
+	importer_want(&imp, 0, 0, "a driver that is listed");
+	write_file(list, "gdrdrv,p2p_import,p2p_importer2");
+	want_refused(p, LEN, P2P_DMABUF_WRITE, EFAULT, "others with nearly that name");
+	unmap(p, LEN);
+	importer_told(&imp, 1, "munmap");
+	write_file(list, "gdrdrv");
+}
+
 /* ---- following the mappings of the process ---- */
 
 static uint64_t first_address;	/* of offset AT, for the importer */
@@ -430,6 +451,7 @@ int main(int argc, char **argv)
 	run_case(run_arguments, NULL, "arguments");
 	run_case(run_memory, NULL, "memory");
 	run_case(run_switched_off, NULL, "switched-off");
+	run_case(run_listed_driver, NULL, "listed-driver");
 	run_case(run_follows, NULL, "follows");
 	run_case(run_whole_bar, NULL, "whole-bar");
 	run_case(run_two_devices, NULL, "two-devices");

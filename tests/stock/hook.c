@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <drm.h>
+#include <drm_mode.h>
 #include <linux/udmabuf.h>
 #include <pthread.h>
 #include <signal.h>
@@ -175,6 +177,26 @@ static void run_rereg(const void *arg)
 	rereg_to(mr, host, "host memory");
 }
 
+/* The device node of vgem, or -1. */
+static int vgem_open(void)
+{
+	char path[300];
+	int i, fd;
+
+	if (system("/run/modprobe vgem 2>/dev/null"))
+		return -1;
+	for (i = 0; i < 16; i++) {
+		snprintf(path, sizeof(path), "/sys/devices/platform/vgem/drm/card%d", i);
+		if (access(path, F_OK))
+			continue;
+		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
+		fd = open(path, O_RDWR);
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
+}
+
 /* Two of the system's own pages as a dma-buf, mapped by what maps dma-bufs. */
 static void run_dmabuf(const void *arg)
 {
@@ -198,6 +220,31 @@ static void run_dmabuf(const void *arg)
 		fail("mmap of the dma-buf: %s", strerror(errno));
 	mr = reg(p + PAGE, LEN - 2 * PAGE, ACCESS_ALL);
 	exercise(mr, (uintptr_t)p + PAGE, LEN - 2 * PAGE, p + PAGE, "a dma-buf's mapping");
+}
+
+/* A buffer of a DRM driver that exports: vgem, whose buffers are pages of the system. */
+static void run_gem(const void *arg)
+{
+	struct drm_mode_create_dumb create = { .width = 256, .height = 64, .bpp = 32 };
+	struct drm_mode_map_dumb map = {};
+	struct ibv_mr *mr;
+	uint8_t *p;
+	int fd;
+
+	(void)arg;
+	fd = vgem_open();
+	if (fd < 0)
+		skip("no vgem on this kernel");
+	if (ioctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &create))
+		fail("CREATE_DUMB: %s", strerror(errno));
+	map.handle = create.handle;
+	if (ioctl(fd, DRM_IOCTL_MODE_MAP_DUMB, &map))
+		fail("MAP_DUMB: %s", strerror(errno));
+	p = mmap(NULL, create.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, map.offset);
+	if (p == MAP_FAILED)
+		fail("mmap: %s", strerror(errno));
+	mr = reg(p + PAGE, LEN - PAGE, ACCESS_ALL);
+	exercise(mr, (uintptr_t)p + PAGE, LEN - PAGE, p + PAGE, "a buffer of vgem");
 }
 
 /* ---- unloading ---- */
@@ -402,6 +449,7 @@ int main(int argc, char **argv)
 	run_case(run_read_only, NULL, "read-only");
 	run_case(run_rereg, NULL, "rereg");
 	run_case(run_dmabuf, NULL, "dmabuf");
+	run_case(run_gem, NULL, "gem");
 	run_case(run_unload_with_mr, NULL, "unload/with-mr");
 	run_case(run_unload_asleep, NULL, "unload/asleep");
 	run_case(run_unload_busy, NULL, "unload/busy");

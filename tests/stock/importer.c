@@ -86,12 +86,14 @@ int fd_of_process(pid_t pid, const char *word)
 
 static void load(bool in)
 {
-	char command[400], name[256];
+	char command[600], name[256], gpu[256];
 
 	snprintf(name, sizeof(name), "%s", engine());
+	snprintf(gpu, sizeof(gpu), "%s", gpu_path(GPU0));
 	if (in)
-		snprintf(command, sizeof(command), "insmod %s/p2p_importer.ko device=%s",
-			 getenv("STOCK_MODULES"), basename(name));
+		snprintf(command, sizeof(command),
+			 "insmod %s/p2p_importer.ko device=%s exporter=%s",
+			 getenv("STOCK_MODULES"), basename(name), basename(gpu));
 	else
 		snprintf(command, sizeof(command), "rmmod p2p_importer");
 	if (system(command))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A test importer of dma-bufs, on behalf of the PCI device that is named: attaches as
- * RDMA does, and maps, holds on and unmaps as it is told. Nothing masters the bus.
+ * RDMA does, and maps, holds on and unmaps as it is told. Nothing masters the bus. Its
+ * mmap() is that of some driver whose device has memory in BAR 2.
  */
 #include <linux/delay.h>
 #include <linux/dma-buf.h>
@@ -20,6 +21,20 @@
 static char *device = "";
 module_param(device, charp, 0444);
 MODULE_PARM_DESC(device, "PCI function that imports, as 0000:00:02.0");
+
+static char *exporter = "";
+module_param(exporter, charp, 0444);
+MODULE_PARM_DESC(exporter, "PCI function whose BAR 2 can be mapped");
+
+/* With a reference, or NULL. */
+static struct pci_dev *find_device(const char *name)
+{
+	unsigned int domain, bus, slot, fn;
+
+	if (sscanf(name, "%x:%x:%x.%x", &domain, &bus, &slot, &fn) != 4)
+		return NULL;
+	return pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, fn));
+}
 
 struct importer {
 	struct mutex lock;		/* who attaches and detaches */
@@ -204,16 +219,12 @@ static long importer_ioctl(struct file *file, unsigned int cmd, unsigned long us
 
 static int importer_open(struct inode *inode, struct file *file)
 {
-	unsigned int domain, bus, slot, fn;
-	struct importer *imp;
+	struct importer *imp = kzalloc(sizeof(*imp), GFP_KERNEL);
 
-	if (sscanf(device, "%x:%x:%x.%x", &domain, &bus, &slot, &fn) != 4)
-		return -ENODEV;
-	imp = kzalloc(sizeof(*imp), GFP_KERNEL);
 	if (!imp)
 		return -ENOMEM;
 	mutex_init(&imp->lock);
-	imp->pdev = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, fn));
+	imp->pdev = find_device(device);
 	if (!imp->pdev) {
 		kfree(imp);
 		return -ENODEV;
@@ -232,11 +243,26 @@ static int importer_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+/* As a driver of an accelerator would: BAR 2 of the device named by exporter=. */
+static int importer_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct pci_dev *pdev = find_device(exporter);
+	int err;
+
+	if (!pdev)
+		return -ENODEV;
+	vma->vm_page_prot = pgprot_writecombine(vma->vm_page_prot);
+	err = vm_iomap_memory(vma, pci_resource_start(pdev, 2), pci_resource_len(pdev, 2));
+	pci_dev_put(pdev);
+	return err;
+}
+
 static const struct file_operations importer_fops = {
 	.owner = THIS_MODULE,
 	.open = importer_open,
 	.release = importer_release,
 	.unlocked_ioctl = importer_ioctl,
+	.mmap = importer_mmap,
 };
 
 static struct miscdevice importer_device = {

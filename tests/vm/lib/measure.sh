@@ -102,8 +102,9 @@ demo_same_bytes() {
 # --- bench ---
 
 # Our kernel and the unpatched one, which has no device memory; exporters that move
-# their memory; dmae, where QEMU logs what the engine copies, and against the clock.
-bench_boots=(base pristine exporters dmae dmae_bandwidth dmae_latency)
+# their memory; dmae, where QEMU logs what the engine copies, and against the clock;
+# Debian's own kernel with the modules.
+bench_boots=(base pristine exporters dmae dmae_bandwidth dmae_latency modules modules_bandwidth)
 
 # bench_options BOOT: $config, and vm_start's $options. One CPU takes the engine's
 # interrupts and polls for completions; latency is one process waiting for another,
@@ -116,6 +117,8 @@ bench_options() {
 	dmae) options=(-I "${on_dmae[@]}" -d -trace -d lsi_memcpy) ;;
 	dmae_bandwidth) options=(-c 1 "${on_dmae[@]}") ;;
 	dmae_latency) options=("${on_dmae[@]}") ;;
+	modules) config=stock-6.12 options=(-I "${on_dmae[@]}") ;;
+	modules_bandwidth) config=stock-6.12 options=(-c 1 "${on_dmae[@]}") ;;
 	esac
 }
 
@@ -314,6 +317,32 @@ bench_rows_dmae() {
 		"$(value dmae mr-memory-256m)" 1
 }
 
+# The modules on Debian's own kernel; where the series is faster or slower, the two
+# kernels differ as well.
+bench_rows_modules() {
+	measured modules || return 0
+	bench_row "modules: reg+dereg of 1 MiB host memory, loaded over not" '<=' 1.01 \
+		"$(value modules reg-host-1m-loaded)" "$(value modules reg-host-1m-unloaded)"
+	bench_row "modules: reg+dereg of a 256 MiB BAR over 4 KiB of it" '<=' 10 \
+		"$(value modules reg-bar-256m)" "$(value modules reg-bar-4k)"
+	! measured dmae ||
+		bench_row "invalidated to next completion, modules over series" - - \
+			"$(value modules again)" "$(value dmae again)"
+}
+
+# Each against the engine in its own boot.
+bench_rows_modules_bandwidth() {
+	measured modules_bandwidth && measured dmae_bandwidth || return 0
+	bench_row "ib_write_bw 1 MiB, GPU to GPU, modules over series" '>=' 0.97 \
+		"$(bandwidth_share modules_bandwidth)" "$(bandwidth_share dmae_bandwidth)"
+}
+
+# bandwidth_share BOOT
+bandwidth_share() {
+	awk -v a="$(value "$1" write-dmae)" -v b="$(value "$1" write-engine)" \
+		'BEGIN { if (a != "" && b > 0) print a / b }'
+}
+
 # bench_json FILE...: the rows in them are bench.json, which is whole at any time.
 bench_json() {
 	jq -s . "$@" >"$build/bench.json.new"
@@ -334,6 +363,8 @@ cmd_bench() {
 	done
 	! measured pristine || measured base ||
 		die "bench: pristine is what base is compared with: ./run bench base pristine"
+	! measured modules_bandwidth || measured dmae_bandwidth ||
+		die "bench: modules_bandwidth is compared with dmae_bandwidth: name both"
 
 	measure_setup
 	rm -f "$build/bench.rows"
@@ -351,6 +382,8 @@ cmd_bench() {
 	bench_rows_dmae_bandwidth
 	bench_rows_dmae_latency
 	bench_rows_dmae
+	bench_rows_modules
+	bench_rows_modules_bandwidth
 	bench_json "$build/bench.rows"
 	echo "$build/bench.json"
 	[ -z "$bench_missed" ] || die "bench: not every number is as it must be"

@@ -23,11 +23,16 @@ apps		kernel-base
 verbs-dmae	kernel-base
 apps-dmae	kernel-base
 dmae		kernel-base
+modules-builds
+modules-6.12
+modules-6.1
 '
 
 # What a release runs beside it: slow, and rarely finds anything.
 more_jobs='
 exporters-dmae	kernel-base
+modules-more
+modules-debug	kernel-debug
 ext-more
 stock
 pyverbs		kernel-base
