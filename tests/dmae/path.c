@@ -101,7 +101,7 @@ static void run_register(const void *arg)
 			     mr ? "success" : strerrorname_np(err));
 		/* Which dmae has with the series only. */
 		mr = try_reg(p, LEN, ACCESS_ALL | IBV_ACCESS_ON_DEMAND, &err);
-		if (mr || err != (getenv("STOCK_ROOT") ? EOPNOTSUPP : EREMOTEIO))
+		if (mr || err != (getenv("STOCK_MODULES") ? EOPNOTSUPP : EREMOTEIO))
 			fail("ibv_reg_mr on demand: %s, expected EREMOTEIO",
 			     mr ? "success" : strerrorname_np(err));
 		return;

@@ -37,7 +37,7 @@ const char *modules_lack(const char *program, const char *name)
 	char at[256];
 	size_t i;
 
-	if (!getenv("STOCK_ROOT") || getenv("STOCK_PLAIN"))
+	if (!getenv("STOCK_MODULES") || getenv("STOCK_PLAIN"))
 		return NULL;
 	snprintf(at, sizeof(at), "%s/%s", program, name);
 	for (i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++)

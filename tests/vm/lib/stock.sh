@@ -20,7 +20,7 @@ stock_meta() {
 
 # stock_depends PACKAGE PATTERN: the names of those it depends on that match.
 stock_depends() {
-	apt-cache show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr ',|' '\n\n' |
+	apt-cache show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr -s ',|' '[\n*]' |
 		awk '{ print $1 }' | grep -E "$2" | sort -u
 }
 
@@ -148,9 +148,9 @@ modules_build() {
 	stock_kernel "$1"
 	dir=$build/stock/$stock_version.checked
 	headers=$cache/stock/$stock_version/root/usr/src/linux-headers-$stock_version
-	"$top/kernel-modules/assemble" "$dir"
-	make -C "$headers" "M=$dir" -j2 C=1 KCFLAGS=-Werror modules
-	rm -rf "$dir"
+	"$top/kernel-modules/assemble" "$dir" &&
+		make -C "$headers" "M=$dir" -j2 C=1 KCFLAGS=-Werror modules &&
+		rm -rf "$dir"
 }
 
 # no_warnings LOG: neither gcc's nor sparse's. What the locks of a page table do, which
@@ -174,29 +174,102 @@ test_modules_builds() {
 	done
 }
 
-# What runs on Debian's kernels, with dmae: all of verbs/ and exporters/ that makes sense
-# there, and stock/.
-modules_verbs=(opcodes sges invalidate rereg states ranges stress)
-modules_dmae=(errors events peers races crowd)
-modules_exporters=(owner fork)
-
-# modules_suite BRANCH ONLY MACHINE PROGRAM...
+# modules_suite BRANCH ONLY NAME OPTION... -- PROGRAM...: of tests/stock, verbs, dmae and
+# exporters, in one boot; NAME tells it from the others of this group.
 modules_suite() {
-	local branch=$1 only=$2 machine=$3 programs tests=$build/cmake/tests
+	local branch=$1 only=$2 name=$3 options=("${on_dmae[@]}") programs
+	local tests=$build/cmake/tests
 
 	shift 3
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
 	if ! stock_meta "$branch" >/dev/null; then
-		case_skip "modules-$branch" "this Debian has no such kernel"
+		case_skip "$modules_group" "this Debian has no kernel $branch"
 		return
 	fi
 	set -- "${@/#/test-}"
 	chosen "$only" "${@/#/$tests/stock/}" "${@/#/$tests/verbs/}" "${@/#/$tests/dmae/}" \
 		"${@/#/$tests/exporters/}"
-	[ ${#programs[@]} -eq 0 ] || guest_boot "modules-$branch" "modules-$branch-$machine" \
-		"stock-$branch" -M "$machine" "${on_dmae[@]}" -- "${programs[@]}"
+	[ ${#programs[@]} -eq 0 ] || guest_boot "$modules_group" "$modules_group-$name" \
+		"stock-$branch" "${options[@]}" -- "${programs[@]}"
 }
 
 test_modules_6_12() {
-	modules_suite 6.12 "$1" switch follow hook "${modules_verbs[@]}" "${modules_exporters[@]}"
+	modules_group="modules-6.12"
+	modules_suite 6.12 "$1" switch -- follow hook opcodes sges invalidate rereg states \
+		ranges stress owner fork
+	modules_suite 6.12 "$1" iommu -M iommu -- follow inject
+	modules_suite 6.12 "$1" pinned -M iommu -a dmae.odp=0 -- pinned
 }
-test_modules_6_1() { modules_suite 6.1 "$1" switch follow hook opcodes invalidate; }
+
+test_modules_6_1() {
+	modules_group="modules-6.1"
+	modules_suite 6.1 "$1" switch -- follow hook opcodes invalidate
+	modules_suite 6.1 "$1" pinned -M iommu -a dmae.odp=0 -- pinned
+}
+
+# The path that PCI has, on each of the bench's machines: the same verdicts as the
+# series gives; what takes devices away; and a longer form of some.
+test_modules_more() {
+	local machine
+
+	modules_group="modules-more"
+	# shellcheck disable=SC2046,SC2154 # words; dmae.sh has the machines
+	dmae_machines=$(awk '{ $7 = ""; print }' <<<"$dmae_machines") \
+		dmae_suite "$modules_group" stock-6.12 "$1" $(dmae_names)
+	modules_suite 6.12 "$1" long -e TEST_LONG=1 -- hook bytes errors events peers races \
+		crowd vfio
+	modules_suite 6.12 "$1" removal -M iommu -- removal
+	modules_suite 6.12 "$1" strict -M iommu_strict -a dmae.odp=0 -- pinned
+	modules_suite 6.12 "$1" amd -M amd_iommu -a dmae.odp=0 -- pinned
+	modules_suite 6.12 "$1" bus -a dmae.odp=0 -- pinned
+	modules_suite 6.1 "$1" old -M iommu -- follow path inject sges rereg states ranges stress \
+		owner
+}
+
+# --- the debug kernel, without the series ---
+
+# modules_debug: the modules for it, in $modules_dir.
+modules_debug() {
+	local src out failed=''
+
+	kernel_get pristine-debug || return 1
+	modules_dir=$build/stock/pristine-debug
+	rm -rf "$modules_dir" "$modules_dir.source"
+	"$top/kernel-modules/assemble" "$modules_dir.source"
+	cp -r "$top/tests/stock/importer" "$modules_dir.source"
+	sed -i 's,^obj-m := .*,& importer/,' "$modules_dir.source/Kbuild"
+	kernel_lock
+	kernel_prepare pristine-debug
+	{
+		# The list of what the kernel has for modules; it has none of its own here.
+		make -C "$src" "O=$out" modules_prepare &&
+			cp "$out/vmlinux.symvers" "$out/Module.symvers" &&
+			make -C "$src" "O=$out" "M=$modules_dir.source" -j2 modules
+	} >"$build/modules-debug.log" 2>&1 || failed=1
+	kernel_unlock
+	[ -z "$failed" ] || return 1
+	mkdir -p "$modules_dir"
+	find "$modules_dir.source" -name '*.ko' -exec mv -t "$modules_dir" {} +
+	rm -rf "$modules_dir.source"
+}
+
+test_modules_debug() {
+	local programs modules_dir tests=$build/cmake/tests
+
+	if ! modules_debug; then
+		case_fail modules-debug "the modules do not build (see $build/modules-debug.log)"
+		return
+	fi
+	chosen "$1" "$tests"/stock/test-{follow,hook} "$tests"/verbs/test-{invalidate,stress} \
+		"$tests"/exporters/test-{owner,oom,pressure}
+	[ ${#programs[@]} -eq 0 ] || guest_boot modules-debug modules-debug pristine-debug \
+		"${on_dmae[@]}" -M exporters -e "STOCK_MODULES=$modules_dir" -- "${programs[@]}"
+	chosen "$1" "$tests"/stock/test-{follow,pinned} "$tests"/dmae/test-removal
+	[ ${#programs[@]} -eq 0 ] || guest_boot modules-debug modules-debug-iommu pristine-debug \
+		"${on_dmae[@]}" -M iommu -a dmae.odp=0 -e "STOCK_MODULES=$modules_dir" -- \
+		"${programs[@]}"
+}

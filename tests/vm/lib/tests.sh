@@ -347,7 +347,7 @@ guest_boot() {
 		return
 	}
 	case $config in
-	debug | kcsan) debug=1 limit=1800 ;;
+	debug | kcsan | pristine-debug) debug=1 limit=1800 ;;
 	esac
 	vm_start -t $((300 + limit * $#)) -e "TEST_DEBUG=$debug" -e "TEST_TIMEOUT=$limit" \
 		"${options[@]}" "$bzimage" "$build/vm/$name" "$top/tests/vm/guest-tests" "$@"
