@@ -53,67 +53,72 @@ static unsigned int nr_entries(const struct p2p_runs *runs)
 	return nr;
 }
 
-static int map_by_bus(struct p2p_map *map, struct scatterlist *sg,
-		      const struct p2p_run *run, size_t offset, size_t len,
+static int map_by_bus(struct p2p_map *map, struct p2p_run *run,
 		      struct p2p_refusal *why)
 {
-	u64 addr = pci_bus_address(run->pdev, run->bar) + offset +
+	u64 addr = pci_bus_address(run->pdev, run->bar) +
 		   (run->phys - pci_resource_start(run->pdev, run->bar));
 
-	if (!reaches(map->dev, addr, len))
+	if (!reaches(map->dev, addr, run->len))
 		return p2p_refuse(why, pci_name(run->pdev), -EREMOTEIO,
 				  "the BAR is out of reach for the importer's DMA");
-	sg_dma_address(sg) = addr;
+	run->dma = addr;
+	run->path = P2P_PATH_BUS;
+	map->by_bus = true;
 	return 0;
 }
 
-static int map_through_host(struct p2p_map *map, struct scatterlist *sg,
-			    const struct p2p_run *run, size_t offset, size_t len,
+static int map_through_host(struct p2p_map *map, struct p2p_run *run,
 			    struct p2p_refusal *why)
 {
-	phys_addr_t phys = run->phys + offset;
 	dma_addr_t dma;
 
-	if (!reaches_through_host(map->dev, phys, len))
+	if (!reaches_through_host(map->dev, run->phys, run->len))
 		return p2p_refuse(why, pci_name(run->pdev), -EREMOTEIO,
 				  "the BAR is out of reach for the importer's DMA");
-	dma = dma_map_resource(map->dev, phys, len, map->dir, BAR_DMA_ATTRS);
+	dma = dma_map_resource(map->dev, run->phys, run->len, map->dir, BAR_DMA_ATTRS);
 	if (dma_mapping_error(map->dev, dma))
 		return p2p_refuse(why, pci_name(run->pdev), -ENOMEM,
 				  "no DMA address space to map the BAR");
-	sg_dma_address(sg) = dma;
+	run->dma = dma;
+	run->path = P2P_PATH_HOST;
+	map->through_host = true;
 	return 0;
 }
 
-static int map_run(struct p2p_map *map, struct scatterlist **sg,
-		   struct p2p_run *run, const char *iommu,
+static int map_run(struct p2p_map *map, unsigned int i, const char *iommu,
 		   struct p2p_refusal *why)
 {
-	size_t offset, len;
-	int err;
+	struct p2p_run *run = &map->runs.run[i];
+	enum p2p_path path;
 
-	run->path = p2p_path_test(map->dev, run->pdev);
-	if (run->path == P2P_PATH_NONE)
+	/* Mostly they are all of one device. */
+	if (i && run[-1].pdev == run->pdev)
+		path = run[-1].path;
+	else
+		path = p2p_path_test(map->dev, run->pdev);
+
+	if (path == P2P_PATH_NONE)
 		return p2p_refuse(why, pci_name(run->pdev), -EREMOTEIO,
 				  "PCI has no path between the two devices");
-	if (iommu && (run->path == P2P_PATH_BUS || !translating_domain(map->dev)))
+	if (iommu && (path == P2P_PATH_BUS || !translating_domain(map->dev)))
 		return p2p_refuse(why, pci_name(run->pdev), -EOPNOTSUPP, iommu);
-	map->through_host |= run->path == P2P_PATH_HOST;
-	map->by_bus |= run->path == P2P_PATH_BUS;
+	return path == P2P_PATH_BUS ? map_by_bus(map, run, why) :
+				      map_through_host(map, run, why);
+}
+
+/* What the importer sees of a run. It may trim its copy, so we keep to our own. */
+static void fill_entries(struct scatterlist **sg, const struct p2p_run *run)
+{
+	size_t offset, len;
 
 	for (offset = 0; offset < run->len; offset += len) {
 		len = min_t(size_t, run->len - offset, ENTRY_MAX);
-		err = run->path == P2P_PATH_BUS ?
-			map_by_bus(map, *sg, run, offset, len, why) :
-			map_through_host(map, *sg, run, offset, len, why);
-		if (err)
-			return err;
 		sg_set_page(*sg, NULL, len, 0);
-		/* It is mapped, says this; unmapping goes by it. */
+		sg_dma_address(*sg) = run->dma + offset;
 		sg_dma_len(*sg) = len;
 		*sg = sg_next(*sg);
 	}
-	return 0;
 }
 
 struct p2p_map *p2p_map_create(struct device *dev, struct p2p_runs *runs,
@@ -141,11 +146,12 @@ struct p2p_map *p2p_map_create(struct device *dev, struct p2p_runs *runs,
 
 	sg = map->sgt.sgl;
 	for (i = 0; i < map->runs.nr; i++) {
-		err = map_run(map, &sg, &map->runs.run[i], iommu, why);
+		err = map_run(map, i, iommu, why);
 		if (err) {
 			p2p_map_destroy(map);
 			return ERR_PTR(err);
 		}
+		fill_entries(&sg, &map->runs.run[i]);
 	}
 	return map;
 }
@@ -159,27 +165,14 @@ static void flush_iotlb(struct device *dev)
 		iommu_flush_iotlb_all(domain);
 }
 
-static void unmap_run(struct p2p_map *map, struct scatterlist **sg,
-		      const struct p2p_run *run)
-{
-	size_t offset;
-
-	for (offset = 0; offset < run->len; offset += ENTRY_MAX) {
-		if (run->path == P2P_PATH_HOST && sg_dma_len(*sg))
-			dma_unmap_resource(map->dev, sg_dma_address(*sg),
-					   sg_dma_len(*sg), map->dir,
-					   BAR_DMA_ATTRS);
-		*sg = sg_next(*sg);
-	}
-}
-
 void p2p_map_destroy(struct p2p_map *map)
 {
-	struct scatterlist *sg = map->sgt.sgl;
-	unsigned int i;
+	struct p2p_run *run;
 
-	for (i = 0; i < map->runs.nr; i++)
-		unmap_run(map, &sg, &map->runs.run[i]);
+	for (run = map->runs.run; run < map->runs.run + map->runs.nr; run++)
+		if (run->path == P2P_PATH_HOST)
+			dma_unmap_resource(map->dev, run->dma, run->len, map->dir,
+					   BAR_DMA_ATTRS);
 	if (map->through_host)
 		flush_iotlb(map->dev);
 	if (map->nobodys)
@@ -192,18 +185,18 @@ void p2p_map_destroy(struct p2p_map *map)
 
 /* The same page at each of the addresses. */
 static int map_nobodys(struct iommu_domain *domain, struct page *page,
-		       dma_addr_t dma, size_t len)
+		       const struct p2p_run *run)
 {
 	int prot = IOMMU_READ | IOMMU_WRITE;
 	size_t offset;
 	int err = 0;
 
-	for (offset = 0; offset < len && !err; offset += PAGE_SIZE)
+	for (offset = 0; offset < run->len && !err; offset += PAGE_SIZE)
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-		err = iommu_map(domain, dma + offset, page_to_phys(page),
+		err = iommu_map(domain, run->dma + offset, page_to_phys(page),
 				PAGE_SIZE, prot, GFP_KERNEL);
 #else
-		err = iommu_map(domain, dma + offset, page_to_phys(page),
+		err = iommu_map(domain, run->dma + offset, page_to_phys(page),
 				PAGE_SIZE, prot);
 #endif
 	return err;
@@ -212,15 +205,14 @@ static int map_nobodys(struct iommu_domain *domain, struct page *page,
 bool p2p_map_revoke(struct p2p_map *map)
 {
 	struct iommu_domain *domain = translating_domain(map->dev);
-	struct scatterlist *sg;
-	unsigned int i;
+	struct p2p_run *run, *end = map->runs.run + map->runs.nr;
 
 	if (!domain || map->by_bus)
 		return false;
 
 	/* All of it is gone before any of it is something else. */
-	for_each_sgtable_dma_sg(&map->sgt, sg, i)
-		iommu_unmap(domain, sg_dma_address(sg), sg_dma_len(sg));
+	for (run = map->runs.run; run < end; run++)
+		iommu_unmap(domain, run->dma, run->len);
 	iommu_flush_iotlb_all(domain);
 
 	/*
@@ -228,9 +220,8 @@ bool p2p_map_revoke(struct p2p_map *map)
 	 * error of the hardware, and unmapping would find less than was mapped.
 	 */
 	map->nobodys = alloc_page(GFP_KERNEL | __GFP_ZERO | __GFP_NOFAIL);
-	for_each_sgtable_dma_sg(&map->sgt, sg, i)
-		if (map_nobodys(domain, map->nobodys, sg_dma_address(sg),
-				sg_dma_len(sg)))
+	for (run = map->runs.run; run < end; run++)
+		if (map_nobodys(domain, map->nobodys, run))
 			dev_err(map->dev, "no memory to map a page of nobody's: accesses to the memory that was taken back fault\n");
 	return true;
 }

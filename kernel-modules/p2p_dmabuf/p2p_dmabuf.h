@@ -62,7 +62,9 @@ struct p2p_run {		/* contiguous memory of one BAR */
 	size_t len;		/* bytes */
 	struct pci_dev *pdev;	/* a reference, once p2p_runs_resolve() is done */
 	int bar;
-	enum p2p_path path;	/* of p2p_map_create() */
+	/* Of p2p_map_create(): where it is for the importer, if path is not NONE. */
+	enum p2p_path path;
+	dma_addr_t dma;
 };
 
 struct p2p_runs {

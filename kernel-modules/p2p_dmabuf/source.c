@@ -36,6 +36,16 @@ static bool is_listed(const char *name)
 	return false;
 }
 
+/* A BAR of PCI's own: resourceN and resourceN_wc of sysfs, or a device of procfs. */
+static bool is_pci_file(const struct file *file)
+{
+	unsigned long magic = file_inode(file)->i_sb->s_magic;
+
+	return magic == PROC_SUPER_MAGIC ||
+	       (magic == SYSFS_MAGIC &&
+		!strncmp(file->f_path.dentry->d_name.name, "resource", 8));
+}
+
 /* A mapping of a vfio device: opened by its group, or by its own device node. */
 static bool is_vfio(const struct file *file)
 {
@@ -50,10 +60,9 @@ static bool is_vfio(const struct file *file)
 static enum p2p_source bar_source(const struct file *file,
 				  struct p2p_refusal *why)
 {
-	unsigned long magic = file_inode(file)->i_sb->s_magic;
 	struct module *owner = file->f_op->owner;
 
-	if (magic == SYSFS_MAGIC || magic == PROC_SUPER_MAGIC || is_vfio(file)) {
+	if (is_pci_file(file) || is_vfio(file)) {
 		if (READ_ONCE(user_bars))
 			return P2P_SOURCE_BAR;
 		p2p_refuse(why, NULL, -EPERM,

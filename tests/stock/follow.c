@@ -444,6 +444,26 @@ static void run_owner_exits(const void *arg)
 	importer_want(&imp, 0, EFAULT, "memory of a process that is gone");
 }
 
+/* Through procfs, whose mappings PCI leaves to the process when the device goes. */
+static void run_removed(const void *arg)
+{
+	uint8_t *p = gpu_map_procfs(GPU1, DMAE_AT1, LEN);
+	struct importer imp = importer_open();
+	struct p2p_importer_map map = {};
+	int err;
+
+	(void)arg;
+	importer_attach(&imp, export_fd(p, LEN, P2P_DMABUF_WRITE), false);
+	importer_want(&imp, 0, 0, "a BAR of procfs");
+	put_in(gpu_path(GPU1), "remove", "1");
+	importer_told(&imp, 1, "removal of the device");
+	err = importer_try(&imp, &map);
+	write_file("/sys/bus/pci/rescan", "1");
+	put_in(gpu_path(GPU1), "enable", "1");
+	if (err != EFAULT && err != ENODEV)
+		fail("memory of a device that is gone: %s", err ? strerrorname_np(err) : "mapped");
+}
+
 int main(int argc, char **argv)
 {
 	test_init(argc, argv);
@@ -461,6 +481,7 @@ int main(int argc, char **argv)
 	run_case(run_race, NULL, "race");
 	run_case(run_starved, NULL, "starved");
 	run_case(run_owner_exits, NULL, "owner-exits");
+	run_case(run_removed, NULL, "removed");
 	importer_unload();
 	return test_done();
 }
