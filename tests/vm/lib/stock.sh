@@ -97,6 +97,15 @@ stock_kernel() {
 	kernel_unlock
 }
 
+# stock_bench_source DIR: what is for the bench alone: its engine, and what the tests
+# import dma-bufs with.
+stock_bench_source() {
+	mkdir -p "$1"
+	cp -r "$top"/tests/stock/{engine,importer} "$1"
+	cp "$patches_dir/files/drivers/dma/lsi53c895a_dma.c" "$1/engine"
+	echo 'obj-m := engine/ importer/' >"$1/Kbuild"
+}
+
 # stock_modules: builds them for $stock_version, as apt would: with DKMS.
 stock_modules() {
 	local dir=$build/stock/$stock_version tree=$build/stock/$stock_version.dkms
@@ -115,11 +124,10 @@ stock_modules() {
 	}
 	mkdir -p "$dir"
 	find "$tree" -path '*/module/*.ko*' -exec mv -t "$dir" {} +
-	# What the tests import with, which is for nobody else.
-	cp -r "$top/tests/stock/importer" "$source"
-	spawn_wait make -C "$headers" "M=$source/importer" modules \
+	stock_bench_source "$source/bench"
+	spawn_wait make -C "$headers" "M=$source/bench" modules \
 		>>"$build/stock-$stock_version.log" 2>&1 || return 1
-	mv "$source/importer/p2p_importer.ko" "$dir"
+	mv "$source"/bench/*/*.ko "$dir"
 	rm -rf "$tree" "$source"
 	xz -d -f "$dir"/*.xz 2>/dev/null || true
 }
@@ -130,7 +138,7 @@ stock_build() {
 	local id
 
 	stock_kernel "$1"
-	id=$(cd "$top" && find VERSION kernel-modules tests/stock/importer kernel-patches/files/drivers/infiniband/sw/dmae \
+	id=$(cd "$top" && find VERSION kernel-modules tests/stock/{importer,engine} kernel-patches/files/drivers/infiniband/sw/dmae \
 		kernel-patches/files/drivers/dma -type f -exec sha256sum {} + | sort | sha256sum)
 	[ "$id" != "$(cat "$build/stock/$stock_version/.id" 2>/dev/null)" ] || return 0
 	note "building the modules for $stock_version"
@@ -148,7 +156,8 @@ modules_build() {
 	stock_kernel "$1"
 	dir=$build/stock/$stock_version.checked
 	headers=$cache/stock/$stock_version/root/usr/src/linux-headers-$stock_version
-	"$top/kernel-modules/assemble" "$dir" &&
+	"$top/kernel-modules/assemble" "$dir" && stock_bench_source "$dir/bench" &&
+		echo 'obj-m += bench/' >>"$dir/Kbuild" &&
 		make -C "$headers" "M=$dir" -j2 C=1 KCFLAGS=-Werror modules &&
 		rm -rf "$dir"
 }
@@ -240,8 +249,8 @@ modules_debug() {
 	modules_dir=$build/stock/pristine-debug
 	rm -rf "$modules_dir" "$modules_dir.source"
 	"$top/kernel-modules/assemble" "$modules_dir.source"
-	cp -r "$top/tests/stock/importer" "$modules_dir.source"
-	sed -i 's,^obj-m := .*,& importer/,' "$modules_dir.source/Kbuild"
+	stock_bench_source "$modules_dir.source/bench"
+	echo 'obj-m += bench/' >>"$modules_dir.source/Kbuild"
 	kernel_lock
 	kernel_prepare pristine-debug
 	{
