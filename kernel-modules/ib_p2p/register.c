@@ -54,6 +54,9 @@ int ib_p2p_wants(struct ib_p2p_device *p2p, u64 start, u64 length, int access)
 	if (likely(!(contents & (P2P_CONTENTS_DEVICE | P2P_CONTENTS_OTHER))))
 		return 0;
 
+	/* On demand a driver takes any range, and what is not there fails later. */
+	if (access & IB_ACCESS_ON_DEMAND && contents != P2P_CONTENTS_DEVICE)
+		return 0;
 	if (contents & P2P_CONTENTS_OTHER)
 		return refuse(p2p, start, length, why.err, &why);
 	if (contents & P2P_CONTENTS_HOLE)
