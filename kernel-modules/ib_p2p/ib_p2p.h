@@ -6,8 +6,9 @@
 #ifndef IB_P2P_H
 #define IB_P2P_H
 
-#include <linux/kref.h>
+#include <linux/atomic.h>
 #include <linux/version.h>
+#include <linux/wait.h>
 #include <rdma/ib_verbs.h>
 
 typedef struct ib_mr *reg_user_mr_t(struct ib_pd *pd, u64 start, u64 length,
@@ -22,6 +23,8 @@ struct ib_p2p_device {
 	reg_user_mr_t *reg_user_mr;	/* the driver's own */
 	rereg_user_mr_t *rereg_user_mr;	/* or NULL */
 	bool on;
+	atomic_t callers;		/* see main.c */
+	wait_queue_head_t no_callers;
 };
 
 /*

@@ -5,54 +5,52 @@
  *
  * Who may still be here when a device, or this module, goes. uverbs calls what is in
  * the device's ops at that moment. So the driver's own functions are put back first;
- * then everybody who has read ours has either entered, which @callers counts, or is
+ * then everybody who has read ours has either entered, which callers counts, or is
  * about to, without having slept since: that is what synchronize_rcu_tasks() waits for,
- * before @callers is waited for, and again after, for those who are on their way out.
+ * before callers is waited for, and again after, for those who are on their way out.
  *
  * Of memory of the host a page fault may never end, and nobody who unloads a module is
  * to wait for it. So those calls go on to the driver as the last thing that ours do, by
  * a jump, which leaves nothing of ours on the stack. Compilers make one of such a call,
  * but do not have to; where they did not, these calls are counted too.
  */
-#include <linux/atomic.h>
 #include <linux/device.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
-#include <linux/wait.h>
 
 #include "ib_p2p.h"
 
-static atomic_t callers = ATOMIC_INIT(0);
-static DECLARE_WAIT_QUEUE_HEAD(no_callers);
 static struct ib_client ib_p2p_client;
 
-/* The caller has a reference on the device, and we are its client until it has left. */
+/* We are the device's client until the caller has left. */
 static struct ib_p2p_device *enter(struct ib_device *ib_dev)
 {
-	atomic_inc(&callers);
-	return ib_get_client_data(ib_dev, &ib_p2p_client);
+	struct ib_p2p_device *p2p = ib_get_client_data(ib_dev, &ib_p2p_client);
+
+	atomic_inc(&p2p->callers);
+	return p2p;
 }
 
-static void leave(void)
+static void leave(struct ib_p2p_device *p2p)
 {
-	if (atomic_dec_and_test(&callers))
-		wake_up_all(&no_callers);
+	if (atomic_dec_and_test(&p2p->callers))
+		wake_up_all(&p2p->no_callers);
 }
 
 static bool jumps;	/* see above */
 
 /* Of somebody who goes on with @next, if that is not NULL. */
-static void leave_to(const void *next)
+static void leave_to(struct ib_p2p_device *p2p, const void *next)
 {
 	if (jumps || !next)
-		leave();
+		leave(p2p);
 }
 
-static void wait_for_callers(void)
+static void wait_for_callers(struct ib_p2p_device *p2p)
 {
 	synchronize_rcu_tasks();
-	wait_event(no_callers, !atomic_read(&callers));
+	wait_event(p2p->no_callers, !atomic_read(&p2p->callers));
 	synchronize_rcu_tasks();
 }
 
@@ -106,7 +104,7 @@ static noinline struct answer ask_reg(struct ib_pd *pd, u64 start, u64 length,
 			.mr = ib_p2p_register(p2p, pd, start, length, iova, access,
 					      udata),
 		};
-	leave_to(answer.next);
+	leave_to(p2p, answer.next);
 	return answer;
 }
 
@@ -141,11 +139,11 @@ static noinline struct answer ask_rereg(struct ib_mr *old, int flags, u64 start,
 					      udata),
 		};
 	}
-	leave_to(answer.next);
+	leave_to(p2p, answer.next);
 	return answer;
 }
 
-static struct ib_mr *hook_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
+static noinline struct ib_mr *hook_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
 				      u64 iova, int access, struct ib_udata *udata)
 {
 	struct answer answer = ask_reg(pd, start, length, iova, access, udata);
@@ -156,24 +154,26 @@ static struct ib_mr *hook_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
 	if (likely(jumps))
 		return next(pd, start, length, iova, access, udata);
 	answer.mr = next(pd, start, length, iova, access, udata);
-	leave();
+	leave(ib_get_client_data(pd->device, &ib_p2p_client));
 	return answer.mr;
 }
 
-static struct ib_mr *hook_rereg_user_mr(struct ib_mr *old, int flags, u64 start,
+static noinline struct ib_mr *hook_rereg_user_mr(struct ib_mr *old, int flags, u64 start,
 					u64 length, u64 iova, int access,
 					struct ib_pd *pd, struct ib_udata *udata)
 {
 	struct answer answer = ask_rereg(old, flags, start, length, iova, access, pd,
 					 udata);
 	rereg_user_mr_t *next = answer.next;
+	struct ib_p2p_device *p2p;
 
 	if (unlikely(!next))
 		return answer.mr;
 	if (likely(jumps))
 		return next(old, flags, start, length, iova, access, pd, udata);
+	p2p = ib_get_client_data(old->device, &ib_p2p_client);
 	answer.mr = next(old, flags, start, length, iova, access, pd, udata);
-	leave();
+	leave(p2p);
 	return answer.mr;
 }
 
@@ -222,6 +222,7 @@ static int add_device(struct ib_device *ib_dev)
 	p2p->reg_user_mr = ib_dev->ops.reg_user_mr;
 	p2p->rereg_user_mr = ib_dev->ops.rereg_user_mr;
 	p2p->on = true;
+	init_waitqueue_head(&p2p->no_callers);
 	ib_set_client_data(ib_dev, &ib_p2p_client, p2p);
 
 	err = device_create_file(&ib_dev->dev, &dev_attr_p2p);
@@ -245,7 +246,7 @@ static void remove_device(struct ib_device *ib_dev, void *client_data)
 	WRITE_ONCE(ib_dev->ops.reg_user_mr, p2p->reg_user_mr);
 	if (p2p->rereg_user_mr)
 		WRITE_ONCE(ib_dev->ops.rereg_user_mr, p2p->rereg_user_mr);
-	wait_for_callers();
+	wait_for_callers(p2p);
 	kfree(p2p);
 }
 

@@ -92,6 +92,7 @@ struct ib_mr *ib_p2p_register(struct ib_p2p_device *p2p, struct ib_pd *pd,
 {
 	unsigned long first = ALIGN_DOWN(start, PAGE_SIZE);
 	unsigned long end = ALIGN(start + length, PAGE_SIZE);
+	struct dma_buf *reader = NULL;
 	struct p2p_refusal why = {};
 	unsigned int flags = 0;
 	struct ib_mr *mr;
@@ -99,18 +100,38 @@ struct ib_mr *ib_p2p_register(struct ib_p2p_device *p2p, struct ib_pd *pd,
 	u32 kind;
 	int fd;
 
+	/* Drivers take what is for ibv_reg_mr() there for something else. */
+	if (udata->inlen)
+		return ERR_PTR(refuse_for(p2p, start, length, -EOPNOTSUPP,
+					  "it has data for the driver, which an MR of a dma-buf has not"));
 	if (ib_access_writable(access))
 		flags = P2P_DMABUF_WRITE;
 	else if (IS_ENABLED(HAVE_IB_UMEM_CHECK_REREG))
 		flags = P2P_DMABUF_READER;
-	fd = p2p_dmabuf_fd(first, end, flags, &offset, &kind, &why);
+	fd = p2p_dmabuf_fd(first, end, flags, &offset, &kind, &reader, &why);
 	if (fd < 0) {
 		if (why.reason)
 			refuse(p2p, start, length, fd, &why);
-		return ERR_PTR(fd);
+		mr = ERR_PTR(fd);
+		goto out;
+	}
+	/* Of a BAR p2p_dmabuf sees to it. */
+	if (!flags && kind != P2P_DMABUF_KIND_BAR) {
+		mr = ERR_PTR(refuse_for(p2p, start, length, -EOPNOTSUPP,
+					"this kernel's drivers would let the MR write later"));
+		goto out_fd;
 	}
 	mr = register_fd(p2p, pd, offset + (start - first), length, iova, fd,
 			 access & DMABUF_ACCESS, udata);
+	/* uverbs does so of registrations, but not of what rereg_user_mr() returns. */
+	if (!IS_ERR(mr)) {
+		mr->iova = iova;
+		mr->length = length;
+	}
+out_fd:
 	close_fd(fd);
+out:
+	if (reader)
+		p2p_dmabuf_seal(reader);
 	return mr;
 }

@@ -73,21 +73,36 @@ static u32 find_handle(struct drm_file *drm_file, unsigned long pgoff,
 	return found;
 }
 
+/* As DRM's own ioctl does; a driver without one of its own has no dma-bufs on 6.1. */
+static int handle_to_fd(struct drm_device *dev, struct drm_file *drm_file, u32 handle,
+			u32 flags, int *fd)
+{
+	if (dev->driver->prime_handle_to_fd)
+		return dev->driver->prime_handle_to_fd(dev, drm_file, handle, flags, fd);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return drm_gem_prime_handle_to_fd(dev, drm_file, handle, flags, fd);
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+/* @may_write: as the dma-buf may be there for longer, and for others, than for us. */
 int p2p_borrow_gem(struct file *file, unsigned long pgoff, unsigned long npages,
-		   bool write, u64 *offset, struct p2p_refusal *why)
+		   bool may_write, u64 *offset, struct p2p_refusal *why)
 {
 	struct drm_file *drm_file = file->private_data;
 	struct drm_device *dev = drm_file->minor->dev;
-	u32 handle = find_handle(drm_file, pgoff, npages, offset);
+	u32 handle = 0;
 	int fd, err;
 
+	if (drm_core_check_feature(dev, DRIVER_GEM))
+		handle = find_handle(drm_file, pgoff, npages, offset);
 	if (!handle)
 		return p2p_refuse(why, dev->driver->name, -EFAULT,
 				  "no buffer that its file has a handle of is mapped there");
 	/* The process may close the handle meanwhile: then it is not there any more. */
-	err = drm_gem_prime_handle_to_fd(dev, drm_file, handle,
-					 DRM_CLOEXEC | (write ? DRM_RDWR : 0),
-					 &fd);
+	err = handle_to_fd(dev, drm_file, handle,
+			   DRM_CLOEXEC | (may_write ? DRM_RDWR : 0), &fd);
 	if (err)
 		return p2p_refuse(why, dev->driver->name, err,
 				  "its driver makes no dma-buf of the buffer");
@@ -95,7 +110,7 @@ int p2p_borrow_gem(struct file *file, unsigned long pgoff, unsigned long npages,
 }
 #else
 int p2p_borrow_gem(struct file *file, unsigned long pgoff, unsigned long npages,
-		   bool write, u64 *offset, struct p2p_refusal *why)
+		   bool may_write, u64 *offset, struct p2p_refusal *why)
 {
 	return p2p_refuse(why, NULL, -EFAULT, "this module was built without DRM");
 }

@@ -27,6 +27,7 @@
 #include <linux/file.h>
 #include <linux/fcntl.h>
 #include <linux/lockdep.h>
+#include <linux/memcontrol.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -44,13 +45,14 @@ struct p2p_buffer {
 	struct mm_struct *mm;		/* the notifier has a reference */
 	unsigned long start, end;
 	bool write;
-	struct task_struct *reader;	/* P2P_DMABUF_READER: who attaches it */
+	/* P2P_DMABUF_READER: the task that may attach it; nobody, once it is sealed */
+	struct task_struct *reader;
 	struct mmu_interval_notifier notifier;
 	struct list_head node;		/* of buffers */
 	struct dma_buf *dmabuf;		/* which it is the private data of */
 
 	/* Under the resv lock. */
-	void *attach;			/* which may be gone, of a reader */
+	struct dma_buf_attachment *attach;
 	unsigned int pins;
 	struct p2p_map *map;
 
@@ -64,7 +66,7 @@ struct p2p_buffer {
 static DEFINE_MUTEX(buffers_lock);
 static LIST_HEAD(buffers);
 
-/* Devices that are being removed, by address; and how many ever were. */
+/* Devices that are being removed, by address; and how often that began or ended. */
 static DEFINE_XARRAY(going);
 static atomic_long_t removals;
 
@@ -191,9 +193,22 @@ static bool has_memory_of(const struct p2p_map *map, const struct pci_dev *pdev)
 
 static void take_from_device(struct p2p_buffer *buffer, const struct pci_dev *pdev)
 {
-	/* It keeps the map while we look. */
+	bool mapped;
+
+	spin_lock(&buffer->lock);
+	mapped = buffer->mapped;
+	buffer->invalidations += mapped;
+	spin_unlock(&buffer->lock);
+	/* Who is mapping it sees that there was a removal. */
+	if (!mapped)
+		return;
+
 	dma_resv_lock(buffer->dmabuf->resv, NULL);
-	if (buffer->mapped && has_memory_of(buffer->map, pdev))
+	spin_lock(&buffer->lock);
+	buffer->invalidations--;
+	mapped = buffer->mapped;
+	spin_unlock(&buffer->lock);
+	if (mapped && has_memory_of(buffer->map, pdev))
 		take_back(buffer);
 	dma_resv_unlock(buffer->dmabuf->resv);
 }
@@ -215,7 +230,8 @@ static int bus_notify(struct notifier_block *nb, unsigned long action, void *dat
 		mutex_unlock(&buffers_lock);
 		break;
 	case BUS_NOTIFY_REMOVED_DEVICE:
-		/* Nobody finds it any more. */
+		/* Nobody finds it any more; who has just done so tries again. */
+		atomic_long_inc(&removals);
 		xa_erase(&going, (unsigned long)to_pci_dev(dev));
 		break;
 	}
@@ -254,18 +270,28 @@ static const char *needs_iommu(const struct p2p_buffer *buffer,
 	return NULL;
 }
 
+/* What it takes is charged to the process, whoever maps. */
 static struct p2p_map *make_map(struct p2p_buffer *buffer, struct device *dev,
 				enum dma_data_direction dir,
 				struct p2p_refusal *why)
 {
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(buffer->mm);
+	struct mem_cgroup *old = set_active_memcg(memcg);
 	struct p2p_runs runs = {};
-	int err = find_runs(buffer, &runs, why);
+	struct p2p_map *map;
+	int err;
 
+	err = find_runs(buffer, &runs, why);
 	if (err) {
 		p2p_runs_free(&runs);
-		return ERR_PTR(err);
+		map = ERR_PTR(err);
+	} else {
+		map = p2p_map_create(dev, &runs, buffer->write,
+				     needs_iommu(buffer, dir), why);
 	}
-	return p2p_map_create(dev, &runs, buffer->write, needs_iommu(buffer, dir), why);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return map;
 }
 
 /* Unless it was invalidated, or a device removed, since it was begun. */
@@ -382,12 +408,11 @@ static int buffer_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *atta
 	/* Who maps with the resv locks of other dma-bufs held: see above. */
 	if (is_gpu(attach->dev))
 		return -EOPNOTSUPP;
-	/* The fd of a process that has it attached by somebody else meanwhile. */
-	if (buffer->reader && buffer->reader != current)
-		return -EACCES;
 
 	dma_resv_lock(dmabuf->resv, NULL);
-	if (buffer->attach)
+	if (buffer->reader && buffer->reader != current)
+		err = -EACCES;
+	else if (buffer->attach)
 		err = -EBUSY;
 	else
 		buffer->attach = attach;
@@ -399,10 +424,8 @@ static void buffer_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *att
 {
 	struct p2p_buffer *buffer = dmabuf->priv;
 
-	/* Of a reader there is no second one: its task may be another by now. */
 	dma_resv_lock(dmabuf->resv, NULL);
-	if (!buffer->reader)
-		buffer->attach = NULL;
+	buffer->attach = NULL;
 	dma_resv_unlock(dmabuf->resv);
 }
 
@@ -411,6 +434,9 @@ static int buffer_pin(struct dma_buf_attachment *attach)
 {
 	struct p2p_buffer *buffer = attach->dmabuf->priv;
 
+	/* What is mapped was not looked at for that. */
+	if (buffer->map)
+		return -EBUSY;
 	buffer->pins++;
 	return 0;
 }
@@ -463,8 +489,17 @@ static struct dma_buf *export_buffer(struct p2p_buffer *buffer)
 	return dmabuf;
 }
 
+void p2p_buffer_seal(struct dma_buf *dmabuf)
+{
+	struct p2p_buffer *buffer = dmabuf->priv;
+
+	dma_resv_lock(dmabuf->resv, NULL);
+	buffer->reader = ERR_PTR(-EACCES);
+	dma_resv_unlock(dmabuf->resv);
+}
+
 int p2p_buffer_fd(unsigned long start, unsigned long end, unsigned int flags,
-		  struct p2p_refusal *why)
+		  struct dma_buf **reader)
 {
 	struct p2p_buffer *buffer;
 	int err;
@@ -493,6 +528,11 @@ int p2p_buffer_fd(unsigned long start, unsigned long end, unsigned int flags,
 	list_add(&buffer->node, &buffers);
 	mutex_unlock(&buffers_lock);
 
+	/* Another thread may close it as soon as it is there. */
+	if (buffer->reader) {
+		get_dma_buf(buffer->dmabuf);
+		*reader = buffer->dmabuf;
+	}
 	err = dma_buf_fd(buffer->dmabuf, O_CLOEXEC);
 	if (err < 0)
 		dma_buf_put(buffer->dmabuf);

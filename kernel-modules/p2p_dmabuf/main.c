@@ -6,6 +6,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/dma-buf.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -64,6 +65,9 @@ int p2p_dmabuf_contents(unsigned long start, unsigned long end,
 		if (!vma || vma->vm_start >= end)
 			break;
 		contents |= contents_of[p2p_vma_source(vma, why)];
+		/* Who refused it is in @why. */
+		if (contents & P2P_CONTENTS_OTHER)
+			break;
 		addr = vma->vm_end;
 	}
 	mmap_read_unlock(mm);
@@ -76,6 +80,7 @@ struct borrowed {
 	enum p2p_source source;
 	struct file *file;		/* a reference */
 	unsigned long pgoff;
+	bool may_write;
 };
 
 static unsigned long vma_pgoff(const struct vm_area_struct *vma, unsigned long addr)
@@ -116,6 +121,7 @@ static int find_source(struct borrowed *it, unsigned long start, unsigned long e
 		if (addr == start) {
 			it->source = source;
 			it->pgoff = vma_pgoff(vma, addr);
+			it->may_write = vma->vm_flags & VM_MAYWRITE;
 			if (source != P2P_SOURCE_BAR)
 				it->file = get_file(vma->vm_file);
 		} else if (source != it->source ||
@@ -136,6 +142,7 @@ static int find_source(struct borrowed *it, unsigned long start, unsigned long e
  * @flags: P2P_DMABUF_WRITE, P2P_DMABUF_READER
  * @offset: set to where in the dma-buf @start is, in bytes
  * @kind: set to enum p2p_dmabuf_kind
+ * @reader: with P2P_DMABUF_READER, set to NULL or what p2p_dmabuf_seal() takes
  * @why: set to who refuses, and why, when somebody does
  *
  * Context: process. Takes mmap_lock.
@@ -143,7 +150,8 @@ static int find_source(struct borrowed *it, unsigned long start, unsigned long e
  * p2p_dmabuf_export.
  */
 int p2p_dmabuf_fd(unsigned long start, unsigned long end, unsigned int flags,
-		  u64 *offset, u32 *kind, struct p2p_refusal *why)
+		  u64 *offset, u32 *kind, struct dma_buf **reader,
+		  struct p2p_refusal *why)
 {
 	bool write = flags & P2P_DMABUF_WRITE;
 	struct borrowed it = {};
@@ -168,11 +176,11 @@ int p2p_dmabuf_fd(unsigned long start, unsigned long end, unsigned int flags,
 	case P2P_SOURCE_GEM:
 		*kind = P2P_DMABUF_KIND_GEM;
 		err = p2p_borrow_gem(it.file, it.pgoff, (end - start) >> PAGE_SHIFT,
-				     write, offset, why);
+				     it.may_write, offset, why);
 		break;
 	default:
 		*kind = P2P_DMABUF_KIND_BAR;
-		err = p2p_buffer_fd(start, end, flags, why);
+		err = p2p_buffer_fd(start, end, flags, reader);
 	}
 out:
 	if (it.file)
@@ -180,6 +188,21 @@ out:
 	return err;
 }
 EXPORT_SYMBOL_GPL(p2p_dmabuf_fd);
+
+/**
+ * p2p_dmabuf_seal() - the importer that only reads is attached, or not
+ * @reader: of p2p_dmabuf_fd(), whose reference this takes
+ *
+ * Whoever else has got hold of the fd attaches nothing to it.
+ *
+ * Context: process.
+ */
+void p2p_dmabuf_seal(struct dma_buf *reader)
+{
+	p2p_buffer_seal(reader);
+	dma_buf_put(reader);
+}
+EXPORT_SYMBOL_GPL(p2p_dmabuf_seal);
 
 /* ---- the device node ---- */
 
@@ -195,7 +218,7 @@ static int ioctl_export(struct p2p_dmabuf_export *req)
 	    check_add_overflow((unsigned long)req->addr,
 			       (unsigned long)req->length, &end))
 		return -EINVAL;
-	fd = p2p_dmabuf_fd(req->addr, end, req->flags, &offset, &kind, &why);
+	fd = p2p_dmabuf_fd(req->addr, end, req->flags, &offset, &kind, NULL, &why);
 	if (fd < 0) {
 		if (why.reason)
 			pr_notice_ratelimited("no dma-buf of %#llx, %llu bytes: %s%s%s (%d)\n",

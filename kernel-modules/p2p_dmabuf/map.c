@@ -64,7 +64,6 @@ static int map_by_bus(struct p2p_map *map, struct p2p_run *run,
 				  "the BAR is out of reach for the importer's DMA");
 	run->dma = addr;
 	run->path = P2P_PATH_BUS;
-	map->by_bus = true;
 	return 0;
 }
 
@@ -121,6 +120,22 @@ static void fill_entries(struct scatterlist **sg, const struct p2p_run *run)
 	}
 }
 
+/*
+ * It is there before it is needed: that may be in reclaim. As large as what it stands
+ * for is, as far as page tables like that.
+ */
+static int alloc_nobodys(struct p2p_map *map)
+{
+	unsigned int i;
+
+	for (i = 0; i < map->runs.nr; i++)
+		if (map->runs.run[i].len >= PMD_SIZE)
+			map->nobodys_order = PMD_SHIFT - PAGE_SHIFT;
+	map->nobodys = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN,
+				   map->nobodys_order);
+	return map->nobodys ? 0 : -ENOMEM;
+}
+
 struct p2p_map *p2p_map_create(struct device *dev, struct p2p_runs *runs,
 			       bool write, const char *iommu,
 			       struct p2p_refusal *why)
@@ -145,15 +160,16 @@ struct p2p_map *p2p_map_create(struct device *dev, struct p2p_runs *runs,
 	*runs = (struct p2p_runs) {};
 
 	sg = map->sgt.sgl;
-	for (i = 0; i < map->runs.nr; i++) {
+	err = iommu ? alloc_nobodys(map) : 0;
+	for (i = 0; i < map->runs.nr && !err; i++) {
 		err = map_run(map, i, iommu, why);
-		if (err) {
-			p2p_map_destroy(map);
-			return ERR_PTR(err);
-		}
-		fill_entries(&sg, &map->runs.run[i]);
+		if (!err)
+			fill_entries(&sg, &map->runs.run[i]);
 	}
-	return map;
+	if (!err)
+		return map;
+	p2p_map_destroy(map);
+	return ERR_PTR(err);
 }
 
 /* With a flush queue the IOMMU would remember what was there for some time. */
@@ -176,29 +192,37 @@ void p2p_map_destroy(struct p2p_map *map)
 	if (map->through_host)
 		flush_iotlb(map->dev);
 	if (map->nobodys)
-		__free_page(map->nobodys);
+		__free_pages(map->nobodys, map->nobodys_order);
 	sg_free_table(&map->sgt);
 	p2p_runs_free(&map->runs);
 	put_device(map->dev);
 	kfree(map);
 }
 
-/* The same page at each of the addresses. */
-static int map_nobodys(struct iommu_domain *domain, struct page *page,
-		       const struct p2p_run *run)
+static int map_page(struct iommu_domain *domain, dma_addr_t dma, struct page *page,
+		    size_t size)
 {
 	int prot = IOMMU_READ | IOMMU_WRITE;
-	size_t offset;
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	return iommu_map(domain, dma, page_to_phys(page), size, prot, GFP_KERNEL);
+#else
+	return iommu_map(domain, dma, page_to_phys(page), size, prot);
+#endif
+}
+
+/* The same page at all addresses of a run, in the largest pieces that fit. */
+static int map_nobodys(struct iommu_domain *domain, const struct p2p_map *map,
+		       const struct p2p_run *run)
+{
+	size_t large = PAGE_SIZE << map->nobodys_order, offset, size;
 	int err = 0;
 
-	for (offset = 0; offset < run->len && !err; offset += PAGE_SIZE)
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-		err = iommu_map(domain, run->dma + offset, page_to_phys(page),
-				PAGE_SIZE, prot, GFP_KERNEL);
-#else
-		err = iommu_map(domain, run->dma + offset, page_to_phys(page),
-				PAGE_SIZE, prot);
-#endif
+	for (offset = 0; offset < run->len && !err; offset += size) {
+		size = IS_ALIGNED(run->dma + offset, large) &&
+		       run->len - offset >= large ? large : PAGE_SIZE;
+		err = map_page(domain, run->dma + offset, map->nobodys, size);
+	}
 	return err;
 }
 
@@ -207,7 +231,7 @@ bool p2p_map_revoke(struct p2p_map *map)
 	struct iommu_domain *domain = translating_domain(map->dev);
 	struct p2p_run *run, *end = map->runs.run + map->runs.nr;
 
-	if (!domain || map->by_bus)
+	if (!map->nobodys)
 		return false;
 
 	/* All of it is gone before any of it is something else. */
@@ -219,9 +243,8 @@ bool p2p_map_revoke(struct p2p_map *map)
 	 * Without it the device's accesses fault, which an administrator sees as an
 	 * error of the hardware, and unmapping would find less than was mapped.
 	 */
-	map->nobodys = alloc_page(GFP_KERNEL | __GFP_ZERO | __GFP_NOFAIL);
 	for (run = map->runs.run; run < end; run++)
-		if (map_nobodys(domain, map->nobodys, run))
+		if (map_nobodys(domain, map, run))
 			dev_err(map->dev, "no memory to map a page of nobody's: accesses to the memory that was taken back fault\n");
 	return true;
 }

@@ -51,7 +51,7 @@ int p2p_vma_access(const struct vm_area_struct *vma, bool write,
 int p2p_borrow_dmabuf(struct file *file, unsigned long pgoff, unsigned long npages,
 		      u64 *offset, struct p2p_refusal *why);
 int p2p_borrow_gem(struct file *file, unsigned long pgoff, unsigned long npages,
-		   bool write, u64 *offset, struct p2p_refusal *why);
+		   bool may_write, u64 *offset, struct p2p_refusal *why);
 
 /* ---- walk.c ---- */
 
@@ -85,7 +85,7 @@ void p2p_runs_free(struct p2p_runs *runs);
 
 /* ---- path.c ---- */
 
-/* @importer is a PCI device, or has one as a parent. Any context. */
+/* @importer is a PCI device, or has one as a parent. May sleep. */
 enum p2p_path p2p_path_test(struct device *importer, struct pci_dev *exporter);
 
 /* ---- map.c ---- */
@@ -96,8 +96,10 @@ struct p2p_map {
 	struct device *dev;		/* the importer */
 	struct p2p_runs runs;
 	enum dma_data_direction dir;
-	bool through_host, by_bus;	/* some of it */
-	struct page *nobodys;		/* what is behind its addresses then */
+	bool through_host;		/* some of it, by dma_map_resource() */
+	/* What p2p_map_revoke() puts behind its addresses, of that many pages. */
+	struct page *nobodys;
+	unsigned int nobodys_order;
 };
 
 /*
@@ -110,14 +112,16 @@ struct p2p_map *p2p_map_create(struct device *dev, struct p2p_runs *runs,
 void p2p_map_destroy(struct p2p_map *map);
 /*
  * From a device that keeps its addresses: its IOMMU shows it a page of nobody's there,
- * or false if none is in the way. May sleep.
+ * or false if it was not created for that. May sleep.
  */
 bool p2p_map_revoke(struct p2p_map *map);
 
 /* ---- buffer.c ---- */
 
+/* Of a reader's (P2P_DMABUF_READER), @reader is set to the dma-buf, with a reference. */
 int p2p_buffer_fd(unsigned long start, unsigned long end, unsigned int flags,
-		  struct p2p_refusal *why);
+		  struct dma_buf **reader);
+void p2p_buffer_seal(struct dma_buf *dmabuf);
 int p2p_buffer_init(void);
 void p2p_buffer_exit(void);
 /* Is the device on its way out? Any context. */

@@ -3,8 +3,9 @@
  * What a vma is a window on.
  *
  * Whoever maps a BAR for a process has to zap that mapping before the memory behind
- * it becomes somebody else's, which is what ends a device's access here. sysfs,
- * procfs and vfio do. What other drivers do has to be read in their sources, so
+ * it becomes somebody else's, which is what ends a device's access here. sysfs and
+ * vfio do; of procfs, which does not, buffer.c sees the removal of the device, and who
+ * may map it may do as much by himself. What other drivers do has to be read in their sources, so
  * those are exported whose administrator says so.
  */
 #include <linux/fs.h>

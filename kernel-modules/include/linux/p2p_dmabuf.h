@@ -7,6 +7,8 @@
 
 #include <linux/types.h>
 
+struct dma_buf;
+
 /**
  * struct p2p_refusal - who refuses, and why, for an error message
  * @exporter: the device, driver or file that was asked
@@ -29,11 +31,13 @@ int p2p_dmabuf_contents(unsigned long start, unsigned long end,
 			struct p2p_refusal *why);
 /*
  * p2p_dmabuf_fd(), beside P2P_DMABUF_WRITE: an importer that the calling task attaches
- * before anything else, and that does not write.
+ * before it calls p2p_dmabuf_seal(), and that does not write.
  */
 #define P2P_DMABUF_READER	(1u << 31)
 
 int p2p_dmabuf_fd(unsigned long start, unsigned long end, unsigned int flags,
-		  u64 *offset, u32 *kind, struct p2p_refusal *why);
+		  u64 *offset, u32 *kind, struct dma_buf **reader,
+		  struct p2p_refusal *why);
+void p2p_dmabuf_seal(struct dma_buf *reader);
 
 #endif /* _LINUX_P2P_DMABUF_H */
