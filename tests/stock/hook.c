@@ -152,6 +152,58 @@ static void run_read_only(const void *arg)
 		fail("it may write now, which its mapping may not");
 }
 
+static atomic_int stolen = -1;
+
+/* A copy of the dma-buf's fd, which is there for as long as a registration takes. */
+static void *steal(void *arg)
+{
+	char path[64], to[64];
+	int fd, copy;
+	ssize_t n;
+
+	(void)arg;
+	for (fd = 3; stolen < 0; fd = fd < 40 ? fd + 1 : 3) {
+		copy = dup(fd);
+		if (copy < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+		n = readlink(path, to, sizeof(to) - 1);
+		to[n > 0 ? n : 0] = '\0';
+		if (strstr(to, "dmabuf") && !strstr(to, "/dev/"))
+			stolen = copy;
+		else
+			close(copy);
+	}
+	return NULL;
+}
+
+/* What a thread gets hold of in the middle of it gives no more rights than the MR has. */
+static void run_stolen(const void *arg)
+{
+	uint8_t *p = gpu_map_at(GPU0, NULL, AT, LEN, PROT_READ);
+	const double until = now() + 20;
+	struct ibv_mr *mr = NULL;
+	pthread_t thread;
+	int err = 0;
+
+	(void)arg;
+	if (pthread_create(&thread, NULL, steal, NULL))
+		fail("pthread_create");
+	while (stolen < 0 && now() < until) {
+		mr = try_reg(p, LEN, IBV_ACCESS_REMOTE_READ, &err);
+		if (!mr && err == EOPNOTSUPP)
+			skip("this kernel's drivers would let such an MR write later");
+		if (mr)
+			dereg(mr);
+	}
+	if (stolen < 0)
+		skip("no thread was ever fast enough");
+	mr = ibv_reg_dmabuf_mr(dev.pd, 0, LEN, (uintptr_t)p, stolen,
+			       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	if (mr)
+		fail("an MR that writes to a read-only mapping");
+}
+
 static void rereg_to(struct ibv_mr *mr, uint8_t *p, const char *what)
 {
 	int err = uverbs_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION |
@@ -447,6 +499,7 @@ int main(int argc, char **argv)
 	run_case(run_switch, NULL, "switch");
 	run_case(run_refusals, NULL, "refusals");
 	run_case(run_read_only, NULL, "read-only");
+	run_case(run_stolen, NULL, "read-only/stolen");
 	run_case(run_rereg, NULL, "rereg");
 	run_case(run_dmabuf, NULL, "dmabuf");
 	run_case(run_gem, NULL, "gem");
