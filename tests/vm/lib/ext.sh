@@ -2,7 +2,7 @@
 # ./run test: libibverbs-ext where there is neither an RDMA device nor a GPU, and on a
 # kernel without the series.
 
-ext_units=(addr memory symbols topology mrs told report p2pinfo)
+ext_units=(addr device memory p2p-dmabuf p2p-dmabuf-forbidden symbols topology mrs told report p2pinfo)
 
 test_ext() {
 	local line
@@ -39,7 +39,7 @@ test_ext_more() {
 			"$build/ext-sanitized-$name.log" ctest --test-dir "$dir" \
 			-R "^ext-$name\$" --no-tests=error --output-on-failure
 	done
-	for name in addr topology mrs told report; do
+	for name in addr device p2p-dmabuf topology mrs told report; do
 		! want "valgrind.$name" "$1" || check "ext-more/valgrind.$name" \
 			"$build/ext-valgrind-$name.log" valgrind --quiet --leak-check=full \
 			--error-exitcode=9 "$build/cmake/libibverbs-ext/tests/ext-$name"
