@@ -2,7 +2,8 @@
 # ./run test: libibverbs-ext where there is neither an RDMA device nor a GPU, and on a
 # kernel without the series.
 
-ext_units=(addr device memory p2p-dmabuf p2p-dmabuf-forbidden symbols topology mrs told report p2pinfo)
+ext_units=(addr device memory p2p-dmabuf p2p-dmabuf-forbidden
+	symbols topology mrs told report p2pinfo)
 
 test_ext() {
 	local line
