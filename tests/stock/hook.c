@@ -493,7 +493,7 @@ static void run_invalidations(const void *arg)
 
 int main(int argc, char **argv)
 {
-	const int some = getenv("TEST_LONG") ? 100000 : 10000;
+	const int some = getenv("TEST_LONG") ? 100000 : 2000;
 
 	test_init(argc, argv);
 	run_case(run_switch, NULL, "switch");

@@ -28,7 +28,7 @@ kernel_find_source() {
 	else
 		kernel_source=/usr/src/$kernel_package.tar.xz
 		if [ ! -e "$kernel_source" ]; then
-			[ -z "$(command -v apt-get)" ] || apt_knows_kernel ||
+			[ -z "$(command -v apt-get)" ] || apt_knows "$kernel_package" ||
 				die "apt has no package $kernel_package here: take" \
 				    "any Linux 6.12 source (a tarball or a tree)" \
 				    "and run LINUX_SRC=/path/to/it ./run ..."
@@ -42,17 +42,6 @@ kernel_find_source() {
 		kernel_source_id=$(sha256sum <"$kernel_source")
 	fi
 	kernel_source_id=${kernel_source_id%% *}
-}
-
-apt_knows_kernel() {
-	apt-cache show "$kernel_package" >/dev/null 2>&1 && return
-	# A fresh machine has no package lists yet.
-	if [ "$(id -u)" -eq 0 ]; then
-		apt-get -q update >&2 || true
-	else
-		sudo apt-get -q update >&2 || true
-	fi
-	apt-cache show "$kernel_package" >/dev/null 2>&1
 }
 
 # kernel_fragments CONFIG: the kconfig fragments that make it up.

@@ -40,3 +40,14 @@ apt_install() {
 	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y \
 		--no-install-recommends "${missing[@]}" >&2 </dev/null
 }
+
+# apt_knows PACKAGE: a fresh machine has no package lists yet.
+apt_knows() {
+	apt-cache show "$1" >/dev/null 2>&1 && return
+	if [ "$(id -u)" -eq 0 ]; then
+		apt-get -q update >&2 || true
+	else
+		sudo apt-get -q update >&2 || true
+	fi
+	apt-cache show "$1" >/dev/null 2>&1
+}

@@ -29,8 +29,8 @@ stock_find() {
 	local image meta
 
 	meta=$(stock_meta "$1") || die "this Debian has no kernel $1"
-	image=$(stock_depends "$meta" '^linux-image-[0-9]') ||
-		die "apt knows no $meta: has there been an 'apt-get update'?"
+	apt_knows "$meta" || die "apt knows no $meta: look at its sources"
+	image=$(stock_depends "$meta" '^linux-image-[0-9]')
 	stock_version=${image#linux-image-}
 }
 
@@ -208,15 +208,15 @@ modules_suite() {
 
 test_modules_6_12() {
 	modules_group="modules-6.12"
-	modules_suite 6.12 "$1" switch -- follow hook opcodes sges invalidate rereg states \
-		ranges stress owner fork
+	modules_suite 6.12 "$1" switch -- follow hook opcodes invalidate rereg ranges stress \
+		owner fork
 	modules_suite 6.12 "$1" iommu -M iommu -- follow inject
 	modules_suite 6.12 "$1" pinned -M iommu -a dmae.odp=0 -- pinned
 }
 
 test_modules_6_1() {
 	modules_group="modules-6.1"
-	modules_suite 6.1 "$1" switch -- follow hook opcodes invalidate
+	modules_suite 6.1 "$1" switch -- follow hook opcodes
 	modules_suite 6.1 "$1" pinned -M iommu -a dmae.odp=0 -- pinned
 }
 
@@ -229,14 +229,14 @@ test_modules_more() {
 	# shellcheck disable=SC2046,SC2154 # words; dmae.sh has the machines
 	dmae_machines=$(awk '{ $7 = ""; print }' <<<"$dmae_machines") \
 		dmae_suite "$modules_group" stock-6.12 "$1" $(dmae_names)
-	modules_suite 6.12 "$1" long -e TEST_LONG=1 -- hook bytes errors events peers races \
-		crowd vfio
+	modules_suite 6.12 "$1" long -e TEST_LONG=1 -- hook bytes sges states errors events \
+		peers races crowd vfio
 	modules_suite 6.12 "$1" removal -M iommu -- removal
 	modules_suite 6.12 "$1" strict -M iommu_strict -a dmae.odp=0 -- pinned
 	modules_suite 6.12 "$1" amd -M amd_iommu -a dmae.odp=0 -- pinned
 	modules_suite 6.12 "$1" bus -a dmae.odp=0 -- pinned
-	modules_suite 6.1 "$1" old -M iommu -- follow path inject sges rereg states ranges stress \
-		owner
+	modules_suite 6.1 "$1" old -M iommu -- follow inject sges invalidate rereg states \
+		ranges stress owner
 }
 
 # --- the debug kernel, without the series ---
