@@ -48,7 +48,7 @@ kernel_find_source() {
 kernel_fragments() {
 	case $1 in
 	pristine) echo "$patches_dir/config/base" ;;
-	pristine-debug) echo "$patches_dir/config/"{base,debug} ;;
+	pristine-debug) echo "$patches_dir/config/"{base,debug,pristine-debug} ;;
 	base | steps) echo "$patches_dir/config/base" "$patches_dir/config/p2p" ;;
 	debug | kcsan) echo "$patches_dir/config/"{base,p2p,"$1"} ;;
 	esac
