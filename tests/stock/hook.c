@@ -346,10 +346,14 @@ static void register_slow(const struct slow_file *f)
  */
 static void run_unload_asleep(const void *arg)
 {
-	struct slow_file f = slow_file_open(LEN, 1);
-	pid_t pid = fork();
+	struct slow_file f;
+	pid_t pid;
 
 	(void)arg;
+	if (!system("dmesg | grep -q 'ib_p2p: built without tail calls'"))
+		skip("ib_p2p was built without tail calls, and waits for them");
+	f = slow_file_open(LEN, 1);
+	pid = fork();
 	if (!pid) {
 		register_slow(&f);
 		_exit(0);
