@@ -27,6 +27,7 @@ static const struct {
 	{ "invalidate/mprotect/read-only", RIGHTS },
 	{ "stress/protect", RIGHTS },
 	{ "races/dereg/odp", ODP },
+	{ "removal/*/parked", ODP },
 	{ "crowd/munmap", ODP },
 	{ "fork/fork-init", "ibv_fork_init() takes device memory from children here" },
 	{ "rereg/refused/*", "to change the memory of an MR takes its access here" },
