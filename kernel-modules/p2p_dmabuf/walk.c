@@ -54,12 +54,38 @@ static int runs_grow(struct p2p_runs *runs)
 	return 0;
 }
 
+/*
+ * Do @nr entries differ in the page frame alone, each by one from the one before? A BAR
+ * is tens of thousands of pages: a few instructions for each.
+ */
+static bool are_linear(const pte_t *ptep, unsigned long nr)
+{
+#ifdef CONFIG_X86_64
+	u64 first = READ_ONCE(ptep->pte), differs = 0;
+	unsigned long i;
+
+	/* Plain reads: under the lock the CPU alone changes them, to bits ignored here. */
+#pragma GCC unroll 16
+	for (i = 0; i < nr; i++)
+		differs |= ptep[i].pte ^ (first + i * PAGE_SIZE);
+	return !(differs & ~(u64)(_PAGE_ACCESSED | _PAGE_DIRTY));
+#else
+	return false;
+#endif
+}
+
 /* The entries of a page table from @ptep on, whose lock is held. */
 static void read_entries(struct walk *walk, pte_t *ptep)
 {
 	unsigned long end = min(walk->end, ALIGN(walk->addr + 1, PMD_SIZE));
-	pte_t pte;
+	unsigned long nr = (end - walk->addr) >> PAGE_SHIFT;
+	pte_t pte = READ_ONCE(*ptep);
 
+	if (nr > 1 && pte_present(pte) && (!walk->write || pte_write(pte)) &&
+	    are_linear(ptep, nr)) {
+		add_run(walk, pte_pfn(pte), nr);
+		return;
+	}
 	for (; walk->addr < end; ptep++) {
 		pte = READ_ONCE(*ptep);
 		if (!pte_present(pte) || (walk->write && !pte_write(pte)) ||

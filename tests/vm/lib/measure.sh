@@ -325,9 +325,9 @@ bench_rows_modules() {
 		"$(value modules reg-host-1m-loaded)" "$(value modules reg-host-1m-unloaded)"
 	bench_row "modules: reg+dereg of a 256 MiB BAR over 4 KiB of it" '<=' 10 \
 		"$(value modules reg-bar-256m)" "$(value modules reg-bar-4k)"
-	! measured dmae ||
+	! measured exporters ||
 		bench_row "invalidated to next completion, modules over series" - - \
-			"$(value modules again)" "$(value dmae again)"
+			"$(value modules again)" "$(exporters dmae-again-bar)"
 }
 
 # Each against the engine in its own boot.
