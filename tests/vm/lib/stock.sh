@@ -86,7 +86,10 @@ stock_kernel() {
 	dir=$cache/stock/$stock_version
 	bzimage=$dir/bzImage
 	[ ! -e "$dir" ] || return 0
-	kernel_lock
+	# Not kernel_lock(), which is held for as long as a kernel compiles.
+	mkdir -p "$cache/stock"
+	exec 6>"$cache/stock/lock"
+	flock 6
 	if [ ! -e "$dir" ]; then
 		note "downloading Debian's $stock_version"
 		rm -rf "$dir.new"
@@ -94,7 +97,7 @@ stock_kernel() {
 		stock_initrd "$dir.new"
 		mv "$dir.new" "$dir"
 	fi
-	kernel_unlock
+	exec 6>&-
 }
 
 # stock_bench_source DIR: what is for the bench alone: its engine, and what the tests

@@ -31,7 +31,7 @@ modules-6.1
 # What a release runs beside it: slow, and rarely finds anything.
 more_jobs='
 exporters-dmae	kernel-base
-modules-more
+modules-more	modules-6.12
 modules-debug	kernel-debug
 ext-more
 stock
@@ -67,7 +67,8 @@ cmd_test() {
 		;;
 	esac
 
-	need_packages "${packages_build[@]}" "${packages_vm[@]}" "${packages_test[@]}"
+	need_packages "${packages_build[@]}" "${packages_vm[@]}" "${packages_test[@]}" \
+		"${packages_stock[@]}"
 	if build_programs; then
 		jobs_run "$only" < <(grep . <<<"$jobs")
 		[ -n "$only" ] || jobs_times
