@@ -28,6 +28,7 @@ static const struct {
 	{ "stress/protect", RIGHTS },
 	{ "races/dereg/odp", ODP },
 	{ "removal/*/parked", ODP },
+	{ "removal/plugged-in-again", "this kernel leaves a BAR of procfs to the process" },
 	{ "crowd/munmap", ODP },
 	{ "fork/fork-init", "ibv_fork_init() takes device memory from children here" },
 	{ "rereg/refused/*", "to change the memory of an MR takes its access here" },
