@@ -31,6 +31,7 @@ static const struct {
 	{ "removal/plugged-in-again", "this kernel leaves a BAR of procfs to the process" },
 	{ "crowd/munmap", ODP },
 	{ "fork/fork-init", "ibv_fork_init() takes device memory from children here" },
+	{ "vfio/untouched", "the modules read page tables, and fault in what is not there" },
 	{ "rereg/refused/*", "to change the memory of an MR takes its access here" },
 };
 

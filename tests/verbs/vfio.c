@@ -125,6 +125,9 @@ static void bind_vfio(void)
 			     err ? strerror(err) : "see dmesg");
 }
 
+/* kernel-modules/ see a mapping without pages, the series sees why. */
+static int disabled_errno(void) { return getenv("STOCK_MODULES") ? EFAULT : EPERM; }
+
 static bool memory_is_on(void)
 {
 	int fd = open(gpu_file("config"), O_RDONLY | O_CLOEXEC);
@@ -451,8 +454,8 @@ static void run_disable(const void *arg)
 	traffic_flows(t);
 	set_memory(&a.vfio, false);
 	traffic_fails(t, c->status);
-	if (try_reg(a.addr, SLOT, ACCESS_ALL, &err) || err != EPERM)
-		fail("registration while the memory is disabled: %s, expected EPERM",
+	if (try_reg(a.addr, SLOT, ACCESS_ALL, &err) || err != disabled_errno())
+		fail("registration while the memory is disabled: %s",
 		     strerror(err));
 	/* That there is a new QP does not change it. */
 	traffic_fails(traffic_start(c->kind, a.mr, a.addr, LEN), c->status);
@@ -549,8 +552,8 @@ static void run_power(const void *arg)
 	if (err)
 		skip("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY: %s", strerror(err));
 	traffic_fails(t, IBV_WC_REM_ACCESS_ERR);
-	if (try_reg(a.addr, SLOT, ACCESS_ALL, &err) || err != EPERM)
-		fail("registration while the device sleeps: %s, expected EPERM",
+	if (try_reg(a.addr, SLOT, ACCESS_ALL, &err) || err != disabled_errno())
+		fail("registration while the device sleeps: %s",
 		     strerror(err));
 	err = power_feature(&a.vfio, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT);
 	if (err)

@@ -233,8 +233,8 @@ test_modules_more() {
 	dmae_machines=$(awk '{ $7 = ""; print }' <<<"$dmae_machines") \
 		dmae_suite "$modules_group" stock-6.12 "$1" $(dmae_names)
 	modules_suite 6.12 "$1" long -e TEST_LONG=1 -- hook bytes sges states errors events \
-		peers races crowd vfio
-	modules_suite 6.12 "$1" removal -M iommu -- removal
+		peers races crowd
+	modules_suite 6.12 "$1" removal -M iommu -- removal vfio
 	modules_suite 6.12 "$1" strict -M iommu_strict -a dmae.odp=0 -- pinned
 	modules_suite 6.12 "$1" amd -M amd_iommu -a dmae.odp=0 -- pinned
 	modules_suite 6.12 "$1" bus -a dmae.odp=0 -- pinned
