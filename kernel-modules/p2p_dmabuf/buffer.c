@@ -137,17 +137,23 @@ static void take_back(struct p2p_buffer *buffer)
 	memalloc_noreclaim_restore(noreclaim);
 }
 
-/* After buffer->invalidations went up. */
-static void wait_and_take_back(struct p2p_buffer *buffer)
+/* Who was counted in buffer->invalidations has the resv lock: is it mapped still? */
+static bool end_wait(struct p2p_buffer *buffer)
 {
 	bool mapped;
 
-	lock_within_invalidation(buffer->dmabuf->resv);
 	spin_lock(&buffer->lock);
 	buffer->invalidations--;
 	mapped = buffer->mapped;
 	spin_unlock(&buffer->lock);
-	if (mapped)
+	return mapped;
+}
+
+/* After buffer->invalidations went up. */
+static void wait_and_take_back(struct p2p_buffer *buffer)
+{
+	lock_within_invalidation(buffer->dmabuf->resv);
+	if (end_wait(buffer))
 		take_back(buffer);
 	dma_resv_unlock(buffer->dmabuf->resv);
 }
@@ -204,11 +210,7 @@ static void take_from_device(struct p2p_buffer *buffer, const struct pci_dev *pd
 		return;
 
 	dma_resv_lock(buffer->dmabuf->resv, NULL);
-	spin_lock(&buffer->lock);
-	buffer->invalidations--;
-	mapped = buffer->mapped;
-	spin_unlock(&buffer->lock);
-	if (mapped && has_memory_of(buffer->map, pdev))
+	if (end_wait(buffer) && has_memory_of(buffer->map, pdev))
 		take_back(buffer);
 	dma_resv_unlock(buffer->dmabuf->resv);
 }
