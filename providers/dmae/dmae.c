@@ -156,5 +156,6 @@ static const struct verbs_device_ops device_ops = {
 
 static __attribute__((constructor)) void register_driver(void)
 {
-	VERBS_REGISTER_DRIVER(&device_ops);
+	if (dmae_fits_libibverbs())
+		VERBS_REGISTER_DRIVER(&device_ops);
 }

@@ -15,6 +15,11 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
+/* ---- the library that has loaded us: release.c ---- */
+
+/* Was this built for it? If not, it says so on stderr. */
+bool dmae_fits_libibverbs(void);
+
 /* ---- rings: ring.c ---- */
 
 struct dmae_ring_map {
