@@ -6,8 +6,6 @@
 #   $cache/roots/trixie-cache/   the cache in it, another compiler's
 #   $build/debian13/             build/ in it
 
-debian13_packages=(debootstrap debian-archive-keyring)
-
 # What is run there: what links with that libibverbs, what starts applications, what
 # needs qxl, and what takes devices away under QEMU 10.
 debian13_names=(kernel-base provider ext exporters-base/removal exporters-base/vram
@@ -17,12 +15,16 @@ debian13_names=(kernel-base provider ext exporters-base/removal exporters-base/v
 test_debian13() {
 	local name why as_root=() debian13_root
 
-	if ! why=$(debian13_possible); then
+	if [ "$(debian_release)" -ge 13 ]; then
+		case_skip debian13 "this is one, or a later one"
+		return
+	fi
+	if ! why=$(roots_possible); then
 		case_skip debian13 "$why"
 		return
 	fi
-	[ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-	need_packages "${debian13_packages[@]}"
+	roots_as_root
+	need_packages "${packages_roots[@]}"
 	mkdir -p "$cache/roots" "$build/debian13"
 	# Its packages are installed while it is used.
 	exec 7>"$cache/roots/lock"
@@ -37,66 +39,32 @@ test_debian13() {
 	exec 7>&-
 }
 
-# debian13_possible: or why it is not.
-debian13_possible() {
-	if [ "$(debian_release)" -ge 13 ]; then
-		echo "this is one, or a later one"
-	elif [ -z "$(command -v apt-get)" ]; then
-		echo "no apt-get here, which knows where Debian's packages are"
-	elif [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
-		echo "not root, and no sudo that asks for no password"
-	elif [ "$(id -u)" -eq 0 ] && ! unshare --mount true 2>/dev/null; then
-		echo "nothing can be mounted here"
-	else
-		return 0
-	fi
-	return 1
-}
-
-# debian13_sources: apt's lines for it, from where this machine's packages come.
-debian13_sources() {
-	local codename
-
-	# shellcheck source=/dev/null
-	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-	# shellcheck disable=SC2016 # apt's
-	apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) main' \
-		'Created-By: Packages' 'Origin: Debian' 'Component: main' |
-		grep -E " $codename(-updates|-security)? " | sed -E "s/ $codename/ trixie/" | sort -u
-}
-
 # debian13_make_root: $debian13_root, made unless it is there.
 debian13_make_root() {
-	local key sources mirror other
+	local key other
 
-	sources=$(debian13_sources) || sources=
-	mirror=$(awk '$3 == "trixie" { print $2; exit }' <<<"$sources")
-	[ -n "$mirror" ] || {
-		echo "apt's sources name no Debian to take Debian 13 from; has there been an 'apt-get update'?"
-		return 1
-	}
 	key=$(echo "${packages_build[@]}" "${packages_vm[@]}" "${packages_test[@]}" |
-		cat - "$lib/debian13.sh" | sha256sum | cut -c1-16)
+		cat - "$lib/debian13.sh" "$lib/roots.sh" | sha256sum | cut -c1-16)
 	debian13_root=$cache/roots/trixie-$key
 	[ ! -e "$debian13_root" ] || return 0
 	for other in "$cache"/roots/trixie-*; do
 		[ "${other##*/}" = trixie-cache ] || "${as_root[@]}" rm -rf "$other"
 	done
-	spawn_wait "${as_root[@]}" debootstrap --variant=minbase --include=ca-certificates \
-		--keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-		trixie "$debian13_root.new" "$mirror" || return 1
-	"${as_root[@]}" tee "$debian13_root.new/etc/apt/sources.list" <<<"$sources" >/dev/null
-	apt-config dump | grep -E '^Acquire::https?::Proxy' |
-		"${as_root[@]}" tee "$debian13_root.new/etc/apt/apt.conf.d/proxy" >/dev/null || true
-	"${as_root[@]}" mv "$debian13_root.new" "$debian13_root"
+	roots_make trixie "$debian13_root"
+}
+
+# debian13_spawn ARG...: ./run ARG... there.
+debian13_spawn() {
+	spawn "${as_root[@]}" "$top/tests/vm/enter-root" -b "$top" "$top" \
+		-b "$build/debian13" "$top/build" -b "$cache/roots/trixie-cache" /root/.cache/rdma-p2p \
+		"$debian13_root" "$top/run" "$@"
 }
 
 # debian13_run NAME: ./run test NAME there; its cases are ours.
 debian13_run() {
 	local line log=$build/debian13-${1//\//-}.log cases=0
 
-	spawn "${as_root[@]}" "$top/tests/vm/enter-root" "$debian13_root" "$top" \
-		"$build/debian13" "$cache/roots/trixie-cache" ./run test "$1" >"$log.cases" 2>"$log"
+	debian13_spawn test "$1" >"$log.cases" 2>"$log"
 	while IFS= read -r line; do
 		case $line in
 		'ok    '* | 'FAIL  '* | 'skip  '*)

@@ -388,3 +388,9 @@ cmd_bench() {
 	echo "$build/bench.json"
 	[ -z "$bench_missed" ] || die "bench: not every number is as it must be"
 }
+
+# The README's commands for the VM.
+test_demo() {
+	! want series "$1" || check demo/series "$build/demo-series.log" spawn_wait "$top/run" demo
+	! want stock "$1" || check demo/stock "$build/demo-stock.log" spawn_wait "$top/run" demo stock
+}

@@ -78,6 +78,8 @@ qemu_aborts_on_removal() {
 #               times repeat, which wall time under emulation does not
 #   -i          console on the terminal, returns when the guest has ended
 #   -M NAME     the machine, a function machine_NAME of machines.sh (switch)
+#   -r ROOT     not over the host's root but this one, which has an init of its own and
+#               /opt/bench/guest to run COMMAND
 #   -s          the CPUs are emulated by a single thread, in turns
 #   -c CPUS, -m MEGABYTES, -t SECONDS
 # From 2816 MiB on, some of the memory lies above 4 GiB, where the engine does
@@ -89,8 +91,9 @@ qemu_aborts_on_removal() {
 vm_start() {
 	local opt append='' args=() env=() interactive='' icount='' cpus=2 memory=2800 seconds=1800
 	local patience=400 OPTIND=1 bzimage dir accel gpus console machine=switch threads=multi name mac
+	local below=/ init="init=$top/tests/vm/guest-init"
 
-	while getopts a:d:e:Iic:m:M:st: opt; do
+	while getopts a:d:e:Iic:m:M:r:st: opt; do
 		case $opt in
 		a) append+=" $OPTARG" ;;
 		d) args+=("$OPTARG") ;;
@@ -100,6 +103,7 @@ vm_start() {
 		c) cpus=$OPTARG ;;
 		m) memory=$OPTARG ;;
 		M) machine=$OPTARG ;;
+		r) below=$OPTARG init="systemd.run=/opt/bench/guest" ;;
 		s) threads=single ;;
 		t) seconds=$OPTARG ;;
 		*) die "vm_start: bad option" ;;
@@ -135,7 +139,7 @@ vm_start() {
 	if [ -e "${bzimage%/*}/initrd" ]; then
 		args+=(-initrd "${bzimage%/*}/initrd")
 		patience=200
-		env+=("STOCK_ROOT=${bzimage%/*}/root"
+		[ "$below" != / ] || env+=("STOCK_ROOT=${bzimage%/*}/root"
 			"STOCK_MODULES=$build/stock/$(basename "${bzimage%/*}")")
 	fi
 	{
@@ -153,14 +157,14 @@ vm_start() {
 	args=(-machine q35 "${accel[@]}" -smp "$cpus" -m "$memory"
 		-nodefaults -no-user-config -display none -no-reboot $console
 		-kernel "$bzimage"
-		-fsdev "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
+		-fsdev "local,id=root,path=$below,security_model=none,readonly=on,multidevs=remap"
 		-device "virtio-9p-pci,fsdev=root,mount_tag=rootfs"
 		-fsdev "local,id=out,path=$dir/out,security_model=none,multidevs=remap"
 		-device "virtio-9p-pci,fsdev=out,mount_tag=out"
 		-netdev "user,id=net0,restrict=on,ipv6=off"
 		-device "virtio-net-pci,netdev=net0,romfile=,mac=$mac"
 		"${gpus[@]}" "${machine_devices[@]}" "${args[@]}"
-		-append "$kernel_args init=$top/tests/vm/guest-init $machine_append$append")
+		-append "$kernel_args $init $machine_append$append")
 	printf '%q ' qemu-system-x86_64 "${args[@]}" >"$dir/command"
 
 	if [ -n "$interactive" ]; then

@@ -56,14 +56,16 @@ stock_unpack() {
 	mv "$1/root/boot/vmlinuz-$stock_version" "$1/bzImage"
 }
 
-# stock_initrd DIR: what mounts the root, and goes on with the init of the command line.
-stock_initrd() {
-	local module n=100 dir=$1/initrd.d
+# initrd_make ROOT VERSION INIT INITRD MODULE...: with the modules of the kernel VERSION
+# below ROOT that it has to load, in order, its busybox, and INIT as /init.
+initrd_make() {
+	local from=$1 version=$2 init=$3 initrd=$4 module n=100 dir=$4.d
 
+	shift 4
 	mkdir -p "$dir"/{bin,proc,sys,dev,newroot,modules}
-	mv "$1/root/bin/busybox" "$dir/bin"
-	for module in virtio_pci 9pnet_virtio 9p; do
-		modprobe -d "$1/root" -S "$stock_version" --show-depends "$module"
+	cp "$from/bin/busybox" "$dir/bin"
+	for module in "$@"; do
+		modprobe -d "$from" -S "$version" --show-depends "$module"
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
 		while read -r module; do
 			n=$((n + 1))
@@ -72,8 +74,8 @@ stock_initrd() {
 			*) cp "$module" "$dir/modules/$n.ko" ;;
 			esac
 		done
-	cp "$top/tests/vm/stock-initrd-init" "$dir/init"
-	(cd "$dir" && find . | bin/busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$1/initrd"
+	cp "$init" "$dir/init"
+	(cd "$dir" && find . | bin/busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$initrd"
 	rm -r "$dir"
 }
 
@@ -94,7 +96,9 @@ stock_kernel() {
 		note "downloading Debian's $stock_version"
 		rm -rf "$dir.new"
 		stock_unpack "$dir.new" || die "cannot download Debian's $stock_version"
-		stock_initrd "$dir.new"
+		# What mounts the root, and goes on with the init of the command line.
+		initrd_make "$dir.new/root" "$stock_version" "$top/tests/vm/stock-initrd-init" \
+			"$dir.new/initrd" virtio_pci 9pnet_virtio 9p
 		mv "$dir.new" "$dir"
 	fi
 	exec 6>&-

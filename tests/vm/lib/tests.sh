@@ -26,6 +26,7 @@ dmae		kernel-base
 modules-builds
 modules-6.12
 modules-6.1
+packages
 '
 
 # What a release runs beside it: slow, and rarely finds anything.
@@ -34,6 +35,7 @@ exporters-dmae	kernel-base
 modules-more	modules-6.12
 modules-debug	kernel-debug
 ext-more
+demo		kernel-base modules-6.1
 stock
 pyverbs		kernel-base
 pyverbs-dmae	kernel-base
@@ -46,6 +48,8 @@ exporters-kcsan	kernel-kcsan
 sparse		kernel-kcsan
 steps		sparse
 debian13
+packages-more	packages debian13
+kernel-deb	packages-more steps
 '
 
 packages_test=(shellcheck sparse spin cmake pkg-config libibverbs-dev librdmacm-dev
@@ -82,7 +86,7 @@ cmd_test() {
 # want NAME ONLY: is the case or program NAME meant by the user's GROUP/ONLY?
 want() { [[ -z $2 || $2 == "$1" || $2 == "$1".* ]]; }
 
-# check NAME LOG COMMAND...: one case; its last output is the reason.
+# check NAME LOG COMMAND...: one case; its first output is the reason.
 check() {
 	local name=$1 log=$2
 
