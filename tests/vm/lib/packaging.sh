@@ -4,9 +4,8 @@
 #   $build/packages/       the packages, .dsc and tarballs
 #   $build/packaging/      what they are built in
 
-packages_packaging=(bash-completion build-essential cmake debhelper dh-dkms dpkg-dev git lintian
-	libcmocka-dev libibverbs-dev libjson-c-dev libnl-3-dev libnl-route-3-dev pandoc pkgconf
-	rpm rpmlint)
+packages_packaging=(build-essential cmake debhelper dh-dkms dpkg-dev git lintian libcmocka-dev
+	libibverbs-dev libjson-c-dev libnl-3-dev pandoc pkgconf rpm rpmlint)
 
 cmd_packages() {
 	[ $# -eq 0 ] || die "packages takes no argument"
