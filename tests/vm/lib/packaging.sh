@@ -4,7 +4,7 @@
 #   $build/packages/       the packages, .dsc and tarballs
 #   $build/packaging/      what they are built in
 
-packages_packaging=(build-essential cmake debhelper dh-dkms dpkg-dev git lintian libcmocka-dev
+packages_packaging=(build-essential cmake debhelper dh-dkms dpkg-dev git jq lintian libcmocka-dev
 	libibverbs-dev libjson-c-dev libnl-3-dev pandoc pkgconf rpm rpmlint)
 
 cmd_packages() {
