@@ -107,14 +107,18 @@ newcomer_upgrades() {
 }
 
 # newcomer_new_kernel CODENAME: another kernel comes, with its headers: the modules are
-# built for it too.
+# built for it too. Then it goes again.
 newcomer_new_kernel() {
-	local kernel=6.12-amd64
+	local kernel=6.12-amd64 built
 
 	[ "$1" = bookworm ] || kernel=rt-amd64
 	newcomer_apt update &&
-		newcomer_apt install --no-install-recommends "linux-image-$kernel" "linux-headers-$kernel" &&
-		[ "$(newcomer_in "$newcomer_root" dkms status -m rdma-p2p | grep -c installed)" -eq 2 ]
+		newcomer_apt install --no-install-recommends "linux-image-$kernel" "linux-headers-$kernel" ||
+		return 1
+	built=$(newcomer_in "$newcomer_root" dkms status -m rdma-p2p) || return 1
+	newcomer_apt purge --autoremove "linux-image-$kernel" "linux-headers-$kernel" || return 1
+	echo "$built"
+	[ "$(grep -c installed <<<"$built")" -eq 2 ]
 }
 
 # newcomer_says KERNEL WORDS: where KERNEL runs, for which nothing can be built, its package
@@ -142,13 +146,20 @@ newcomer_removed() {
 		-name 'p2p_dmabuf*' -o -name 'ib_p2p*' -o -name 'dmae.ko*' -o -name 'rdma-p2p*' | grep .
 }
 
-# newcomer_purged LOG: as LOG.before, without the other kernel.
 newcomer_purged() {
 	newcomer_in "$newcomer_root" dpkg --purge rdma-p2p-dkms libibverbs-p2p1 libibverbs-p2p-dev \
-		ibverbs-p2p-utils ibverbs-provider-dmae &&
-		newcomer_listing >"$1.after" &&
-		! diff "$1.before" "$1.after" | grep -E '^[<>]' |
-		grep -vE '[^ ]*(boot/|lib/modules/|usr/src/linux-|usr/lib/linux-|usr/share/doc/linux-)'
+		ibverbs-p2p-utils ibverbs-provider-dmae && newcomer_as_before "$1"
+}
+
+# newcomer_as_before LOG [PATTERN]: the listing is as LOG.before, but for PATTERN, and keys
+# that DKMS makes for itself.
+newcomer_as_before() {
+	local left
+
+	newcomer_listing >"$1.after"
+	left=$(diff "$1.before" "$1.after" | grep '^[<>]' |
+		grep -vE "^> (var/lib/dkms/mok\.(key|pub)${2:+|$2})\$") || true
+	[ -z "$left" ] || { echo "$left"; return 1; }
 }
 
 # With Debian's rpm, in a root of Debian's: scriptlets, files, upgrade. No RPM distribution
@@ -215,11 +226,9 @@ newcomer_rpm_upgrades() {
 		newcomer_rpm_builds "$(cat "$top/VERSION")"
 }
 
-# newcomer_rpm_erased LOG: as LOG.before.
+# newcomer_rpm_erased LOG: rpm keeps its own database, and a folder that is no package's.
 newcomer_rpm_erased() {
-	newcomer_in "$newcomer_root" rpm --nodeps -e rdma-p2p-dkms libibverbs-p2p libibverbs-p2p-devel ibverbs-p2p-utils \
-		libibverbs-provider-dmae || return 1
-	newcomer_listing >"$1.after"
-	! diff "$1.before" "$1.after" | grep -E '^[<>]' |
-		grep -vE '^. (var/lib/(dkms|rpm)|usr/lib/sysimage|usr/share/doc$|usr/src$|usr/lib64|usr/lib/.build-id)'
+	newcomer_in "$newcomer_root" rpm --nodeps -e rdma-p2p-dkms libibverbs-p2p \
+		libibverbs-p2p-devel ibverbs-p2p-utils libibverbs-provider-dmae &&
+		newcomer_as_before "$1" 'root/.rpmdb.*|usr/lib64/pkgconfig'
 }
