@@ -74,9 +74,11 @@ newcomer_bench() {
 	cp "$top"/tests/packages/{guest,steps.sh,first-steps,afterwards} \
 		"$lib"/{perftest,server}.sh "$staged"
 	"$top/tests/apps/readme-example" >"$staged/example.c"
+	sed 's/return ibv_dereg_mr/getchar(); &/' "$staged/example.c" >"$staged/example-waits.c"
 	"${as_root[@]}" cp -r "$staged" "$bench"
 	newcomer_in "$newcomer_root" sh -c "make -C $headers M=/opt/bench modules &&
-		gcc -o /opt/bench/example /opt/bench/example.c -libverbs"
+		gcc -o /opt/bench/example /opt/bench/example.c -libverbs &&
+		gcc -o /opt/bench/example-waits /opt/bench/example-waits.c -libverbs"
 }
 
 # newcomer_boot GROUP NAME COMMAND...: with the root's own kernel; the command's results
