@@ -132,8 +132,10 @@ newcomer_says() {
 	printf '#!/bin/sh\n[ "$1" != -r ] || { echo %s; exit; }\nexec /bin/uname "$@"\n' "$1" |
 		"${as_root[@]}" tee "$newcomer_root/usr/local/bin/uname" >/dev/null
 	"${as_root[@]}" chmod +x "$newcomer_root/usr/local/bin/uname"
-	newcomer_in "$newcomer_root" sh -c "/etc/kernel/postinst.d/dkms $1 &&
-		/etc/kernel/postinst.d/rdma-p2p-dkms $1 && dpkg-reconfigure rdma-p2p-dkms && ! dkms status -m rdma-p2p -k $1 | grep -E 'built|installed'" \
+	newcomer_in "$newcomer_root" sh -c "for hook in /etc/kernel/postinst.d/*dkms; do
+			\$hook $1 || exit
+		done
+		dpkg-reconfigure rdma-p2p-dkms && ! dkms status -m rdma-p2p -k $1 | grep -E 'built|installed'" \
 		>"$said" 2>&1 || rc=1
 	cat "$said"
 	"${as_root[@]}" rm -r "$fake" "$newcomer_root/usr/local/bin/uname"
