@@ -107,19 +107,25 @@ newcomer_upgrades() {
 }
 
 # newcomer_new_kernel CODENAME: another kernel comes, with its headers: the modules are
-# built for it too. Then it goes again.
+# built for it too. Then it goes again, and what came with it.
 newcomer_new_kernel() {
-	local kernel=6.12-amd64 built
+	local kernel=6.12-amd64 built before came
 
 	[ "$1" = bookworm ] || kernel=rt-amd64
+	before=$(newcomer_has)
 	newcomer_apt update &&
 		newcomer_apt install --no-install-recommends "linux-image-$kernel" "linux-headers-$kernel" ||
 		return 1
 	built=$(newcomer_in "$newcomer_root" dkms status -m rdma-p2p) || return 1
-	newcomer_apt purge --autoremove "linux-image-$kernel" "linux-headers-$kernel" || return 1
+	mapfile -t came < <(comm -13 <(echo "$before") <(newcomer_has))
+	newcomer_apt purge "${came[@]}" || return 1
 	echo "$built"
 	[ "$(grep -c installed <<<"$built")" -eq 2 ]
 }
+
+# newcomer_has: the names of the root's packages.
+# shellcheck disable=SC2016 # dpkg's
+newcomer_has() { dpkg-query --admindir="$newcomer_root/var/lib/dpkg" -W -f '${Package}\n' | sort; }
 
 # newcomer_says KERNEL WORDS: where KERNEL runs, for which nothing can be built, its package
 # and ours are installed all the same, and say why. It has headers if it is not 6.1.

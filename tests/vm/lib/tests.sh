@@ -94,7 +94,7 @@ check() {
 	if "$@" >"$log" 2>&1; then
 		case_pass "$name"
 	else
-		case_fail "$name" "$(grep -v '^$' "$log" | head -1) (all of it: $log)"
+		case_fail "$name" "$(grep -m1 -v '^$' "$log") (all of it: $log)"
 	fi
 }
 
