@@ -48,7 +48,11 @@ for path in "$tests"/test_*.py; do
 	done
 	cat "$OUT/$module.cases"
 	! grep -q '^FAIL' "$OUT/$module.cases" || status=1
-	if [ "$rc" -ne 0 ]; then
+	if [ "$rc" -eq 139 ] && grep -qE '^OK( |$)' "$OUT/$module.log" &&
+		grep -qE "Failed to (close|dealloc) .* Bad file descriptor" "$OUT/$module.log"; then
+		# pyverbs 56's, which puts its objects away in any order.
+		echo "SKIP $module.end: pyverbs crashes as Python ends, after tests that were OK"
+	elif [ "$rc" -ne 0 ]; then
 		echo "FAIL $module: exit status $rc, $(tail -1 "$OUT/$module.log")"
 		status=1
 	fi
