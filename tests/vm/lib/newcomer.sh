@@ -115,10 +115,6 @@ newcomer_bytes() {
 
 # --- groups ---
 
-# host_codename: this Debian's.
-# shellcheck source=/dev/null
-host_codename() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
-
 # What is built, what the distributions' checkers say of it, and the first steps on the
 # host's own release.
 test_packages() {

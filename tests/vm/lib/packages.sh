@@ -8,6 +8,10 @@ debian_release() {
 		echo 0
 }
 
+# host_codename: bookworm, say.
+# shellcheck source=/dev/null
+host_codename() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
+
 # need_packages NAME...: install those that are not there.
 need_packages() {
 	local name missing=() root=()

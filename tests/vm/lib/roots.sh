@@ -30,19 +30,17 @@ roots_as_root() {
 roots_sources() {
 	local codename
 
-	# shellcheck source=/dev/null
-	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	codename=$(host_codename)
 	# shellcheck disable=SC2016 # apt's
 	apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) main' \
 		'Created-By: Packages' 'Origin: Debian' 'Component: main' |
 		grep -E " $codename(-updates|-security)? " | sed -E "s/ $codename/ $1/" | sort -u
 }
 
-# roots_make CODENAME DIR [PACKAGE...]: with these, and apt told where others are.
+# roots_make CODENAME DIR: the least of it, and apt told where packages are.
 roots_make() {
-	local codename=$1 dir=$2 sources mirror as_root packages
+	local codename=$1 dir=$2 sources mirror as_root
 
-	shift 2
 	roots_as_root
 	sources=$(roots_sources "$codename") || sources=
 	mirror=$(awk -v codename="$codename" '$3 == codename { print $2; exit }' <<<"$sources")
@@ -51,8 +49,7 @@ roots_make() {
 		return 1
 	}
 	"${as_root[@]}" rm -rf "$dir.new"
-	packages=$(IFS=,; echo "ca-certificates${*:+,$*}")
-	spawn_wait "${as_root[@]}" debootstrap --variant=minbase "--include=$packages" \
+	spawn_wait "${as_root[@]}" debootstrap --variant=minbase --include=ca-certificates \
 		--keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
 		"$codename" "$dir.new" "$mirror" || return 1
 	"${as_root[@]}" tee "$dir.new/etc/apt/sources.list" <<<"$sources" >/dev/null
